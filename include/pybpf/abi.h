@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Every structure that the BPF program and user space share.
+ *
+ * Fixed width, no padding, sizes asserted: both sides are compiled by different compilers for different
+ * machines, and this file is their only contract. BPF includes it after vmlinux.h, user space after
+ * <linux/types.h>, so that the __uNN types are there either way.
+ */
+#ifndef PYBPF_ABI_H
+#define PYBPF_ABI_H
+
+#ifndef __VMLINUX_H__
+#include <linux/types.h>
+#endif
+
+#define PYBPF_MAX_FRAMES   4096 /* Python frames of one stack */
+#define PYBPF_COMM_LEN     16   /* TASK_COMM_LEN */
+#define PYBPF_CMDLINE_MAX  1024 /* bytes of a command line that travel with an introduction */
+#define PYBPF_NAME_MAX     2048 /* bytes of a name (as stored: 1, 2 or 4 a character) read in the kernel */
+#define PYBPF_LINETAB_MAX  8192 /* bytes of a line table read in the kernel */
+#define PYBPF_NO_OFFSET    0xffff
+
+enum pybpf_outcome {
+#define OUTCOME(id, class_, name, help) PYBPF_##id,
+#include "errors.def"
+	PYBPF_OUTCOME_COUNT,
+};
+
+/* ---------------------------------------------------------------- layouts */
+
+enum py_layout_flag {
+	PY_LAYOUT_CFRAME = 1 << 0,       /* tstate->cframe->current_frame (3.11, 3.12) */
+	PY_LAYOUT_FRAME_OBJECTS = 1 << 1, /* a chain of PyFrameObject (<= 3.10) */
+	PY_LAYOUT_FREE_THREADED = 1 << 2, /* PyObject header of 32 bytes, thread-local bytecode */
+	PY_LAYOUT_DEBUG = 1 << 3,        /* Py_DEBUG build */
+	PY_LAYOUT_INSTR_INDEX = 1 << 4,  /* frame.instr is an int f_lasti, not a pointer (<= 3.10) */
+};
+
+/*
+ * Where one kind of CPython build keeps what the walk reads. All offsets in bytes; PYBPF_NO_OFFSET where a
+ * version has no such member. Sources are cited at the rows of user/pyrt/.
+ */
+struct py_layout {
+	__u32 version_hex; /* PY_VERSION_HEX */
+	__u32 flags;       /* enum py_layout_flag */
+	/* _PyRuntime */
+	__u16 runtime_tss_key; /* Py_tss_t of the gilstate: int is_initialized, then the pthread key at +4 */
+	/* PyThreadState */
+	__u16 tstate_frame; /* current_frame, or cframe with PY_LAYOUT_CFRAME, or frame (<= 3.10) */
+	__u16 tstate_interp;
+	__u16 tstate_native_id;
+	__u16 tstate_chunk; /* datastack_chunk: lowest address of the current chunk of frames */
+	__u16 cframe_frame; /* _PyCFrame.current_frame */
+	/* _PyInterpreterFrame, or PyFrameObject */
+	__u16 frame_code;
+	__u16 frame_previous;
+	__u16 frame_instr;
+	__u16 frame_owner;
+	__u16 frame_tlbc;  /* tlbc_index, free-threaded 3.14+ */
+	__u16 frame_size;  /* bytes from the frame's start that hold all of the above; <= 120 */
+	__u16 owner_entry; /* owners >= this are entry frames, never shown; PYBPF_NO_OFFSET: none */
+	__u16 pointer_tag; /* low bits of frame_code to clear: 0, 1 or 3 */
+	/* PyCodeObject */
+	__u16 code_size; /* bytes from the object's start that hold all of the below; <= 248 */
+	__u16 code_type; /* ob_type */
+	__u16 code_flags;
+	__u16 code_firstlineno;
+	__u16 code_filename;
+	__u16 code_name; /* co_qualname from 3.11 on, co_name before it */
+	__u16 code_linetable;
+	__u16 code_consts;
+	__u16 code_names;
+	__u16 code_version; /* co_version (3.12+): unique to each code object */
+	__u16 code_bytecode; /* co_code_adaptive: the instructions begin here (3.11+) */
+	__u16 code_tlbc;     /* co_tlbc, free-threaded 3.14+ */
+	/* PyUnicodeObject and PyBytesObject */
+	__u16 str_length;
+	__u16 str_state;   /* the u32 bit field (or u16 on 3.14+) */
+	__u16 str_ascii;   /* data of compact ASCII */
+	__u16 str_compact; /* data of compact non-ASCII */
+	__u16 str_legacy;  /* data pointer of legacy strings (<= 3.11) */
+	__u16 str_kind_shift; /* bit position of kind in state; compact and ascii are the bits above its three */
+	__u16 bytes_size;
+	__u16 bytes_data;
+	__u16 type_name; /* unused in the kernel; here so that user space checks a type by its name */
+	__u16 base_frame; /* 3.15: sentinel frame inside the tstate; reaching it proves completeness */
+};
+
+/* How a thread finds its PyThreadState. */
+enum py_tstate_source {
+	PY_TSTATE_TSS = 1, /* pthread_getspecific of the gilstate's key, read from _PyRuntime */
+	PY_TSTATE_TLS,     /* a thread-local variable at a fixed distance from the thread pointer */
+};
+
+/* ---------------------------------------------------------------- files and processes */
+
+/* An executable mapping's file as the kernel sees it: the real inode below an overlay. */
+struct file_key {
+	__u64 ino;
+	__u32 dev; /* kernel encoding: major << 20 | minor */
+	__u32 pad;
+	__u64 ctime_ns; /* a rewritten file is another file; 0 where the kernel's field is unknown */
+};
+
+enum file_state {
+	FILE_PENDING = 1, /* user space has been told */
+	FILE_PLAIN,       /* holds no interpreter */
+	FILE_PYTHON,      /* holds an interpreter */
+};
+
+struct file_info {
+	__u32 state;
+	__u32 layout;         /* index into layouts */
+	__u64 runtime;        /* link-time address of _PyRuntime */
+	__u64 text_vaddr;     /* link-time address minus file offset of the executable segment */
+	__s64 tstate_tls[2];  /* thread-pointer offsets of current and gilstate slots when `source` is TLS */
+	__u32 source;         /* enum py_tstate_source */
+	__u32 tss_base;       /* thread-pointer offset of pthread's first block of specific data */
+	__u32 tss_stride;     /* bytes between two keys' slots */
+	__u32 pad;
+};
+
+enum proc_state {
+	PROC_NEW = 1,  /* layout known, filter not asked yet */
+	PROC_WANTED,
+	PROC_UNWANTED,
+	PROC_PENDING,  /* no interpreter known yet */
+	PROC_UNSUPPORTED,
+};
+
+enum proc_flag {
+	PROC_INTRODUCED = 1 << 0, /* its PROC record is in the ring */
+	PROC_VOLATILE = 1 << 1,   /* code addresses were seen to be reused: validate every frame */
+};
+
+struct proc_info {
+	__u64 start_time; /* of the group leader, boot-time ns: with the pid, the process's identity */
+	__u64 mm;         /* address of its mm_struct: another one after exec */
+	__u32 state;
+	__u32 flags;
+	__u32 layout;
+	__u32 source;
+	__u64 runtime; /* run-time address of _PyRuntime */
+	__s64 slot[2]; /* thread-pointer offsets that hold the tstate, tried in order; 0: not known (yet) */
+	__u32 tss_base;
+	__u32 tss_stride;
+};
+
+/* ---------------------------------------------------------------- records in the ring */
+
+enum rec_type {
+	REC_SAMPLE = 1,
+	REC_STACK,
+	REC_CODE,
+	REC_PROC,
+	REC_THREAD,
+	REC_FILE,
+	REC_EXEC,
+	REC_EXIT,
+};
+
+struct rec_sample {
+	__u32 type;
+	__u16 cpu;
+	__u8 outcome; /* enum pybpf_outcome */
+	__u8 kind;    /* enum sample_kind */
+	__u64 time;   /* CLOCK_MONOTONIC ns */
+	__u64 stack;  /* hash that names the stack; 0: no frames */
+	__u64 leaf;   /* instruction (or f_lasti) of the innermost frame, which is not part of the hash */
+	__u32 pid;    /* tgid, in the initial pid namespace */
+	__u32 tid;
+};
+
+enum sample_kind {
+	SAMPLE_ON_CPU,
+};
+
+struct raw_frame {
+	__u64 code;
+	__u64 instr; /* as the frame holds it: pointer, or f_lasti */
+};
+
+/* Followed by nframes raw_frame, innermost first. frames[0].instr is meaningless: see rec_sample.leaf. */
+struct rec_stack {
+	__u32 type;
+	__u32 pid;
+	__u64 stack;
+	__u32 nframes;
+	__u32 outcome;
+	struct raw_frame frames[];
+};
+
+/* Bits of rec_code.missing: what user space has to read itself. */
+enum code_part {
+	CODE_PART_NAME = 1 << 0,
+	CODE_PART_FILENAME = 1 << 1,
+	CODE_PART_LINETABLE = 1 << 2,
+	CODE_PART_OBJECT = 1 << 3, /* the object itself was unreadable: nothing below is set */
+};
+
+/*
+ * A code object. data holds name_bytes, file_bytes and linetab_bytes one after the other; names are as
+ * CPython stores them: name_kind/file_kind bytes (1, 2, 4) a character, kind 1 being ASCII or Latin-1.
+ */
+struct rec_code {
+	__u32 type;
+	__u32 pid;
+	__u64 addr;
+	__u64 name_addr; /* of the objects themselves, for what is missing */
+	__u64 file_addr;
+	__u64 linetab_addr;
+	__u32 fingerprint;
+	__s32 firstlineno;
+	__u32 flags; /* co_flags */
+	__u16 name_bytes;
+	__u16 file_bytes;
+	__u16 linetab_bytes;
+	__u8 name_kind;
+	__u8 file_kind;
+	__u32 missing; /* enum code_part */
+	__u8 data[];
+};
+
+/* The first sample of a process, or the first after exec. Followed by cmdline_bytes of its arguments, NUL separated. */
+struct rec_proc {
+	__u32 type;
+	__u32 pid;
+	__u64 start_time;
+	__u32 ppid;
+	__u32 uid;
+	__u32 ns_pid; /* in its own pid namespace */
+	__u32 layout;
+	__u64 cgroup; /* cgroup v2 id */
+	__u64 runtime;
+	char comm[PYBPF_COMM_LEN];
+	__u32 cmdline_bytes;
+	__u32 state; /* enum proc_state */
+	__u8 cmdline[];
+};
+
+/* The first sample of a thread. */
+struct rec_thread {
+	__u32 type;
+	__u32 pid;
+	__u32 tid;
+	__u32 ns_tid;
+	char comm[PYBPF_COMM_LEN];
+};
+
+/* An executable mapping of a file that user space has not described yet. */
+struct rec_file {
+	__u32 type;
+	__u32 pid;
+	struct file_key key;
+	__u64 start; /* of the mapping */
+	__u64 end;
+	__u64 offset; /* bytes into the file */
+};
+
+/* exec and exit of a process. */
+struct rec_life {
+	__u32 type;
+	__u32 pid;
+	__u64 start_time;
+	__u64 time;
+};
+
+#define PYBPF_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
+PYBPF_ASSERT_SIZE(struct py_layout, 80);
+PYBPF_ASSERT_SIZE(struct file_key, 24);
+PYBPF_ASSERT_SIZE(struct file_info, 56);
+PYBPF_ASSERT_SIZE(struct proc_info, 64);
+PYBPF_ASSERT_SIZE(struct rec_sample, 40);
+PYBPF_ASSERT_SIZE(struct rec_stack, 24);
+PYBPF_ASSERT_SIZE(struct rec_code, 64);
+PYBPF_ASSERT_SIZE(struct rec_proc, 72);
+PYBPF_ASSERT_SIZE(struct rec_thread, 32);
+PYBPF_ASSERT_SIZE(struct rec_file, 56);
+PYBPF_ASSERT_SIZE(struct rec_life, 24);
+
+#endif
