@@ -72,6 +72,8 @@ $(SKEL): $(B)/pybpf.bpf.o
 	$(Q)$(BPFTOOL) gen skeleton $< name pybpf_bpf > $@
 
 # ---- user space
+-include user/export/embed.mk
+
 $(B)/%.o: %.c Makefile
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
@@ -97,6 +99,11 @@ $(B)/tests/%: tests/unit/%.c $(B)/libpybpf.a Makefile
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -Itests/unit -I. $(LDFLAGS) -o $@ $< $(B)/libpybpf.a -lcmocka $(LIBS)
+
+$(B)/tests/%: tests/differential/%.c $(B)/libpybpf.a Makefile
+	$(call say,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -I. $(LDFLAGS) -o $@ $< $(B)/libpybpf.a $(LIBS)
 
 .PHONY: unit
 unit: $(UNIT_BINS)
