@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * The kernel types that the BPF programs read (x86), made by scripts/gen-vmlinux.py from the BTF of
- * Linux 6.18. Do not edit: change scripts/vmlinux.types.
+ * Debian's Linux 6.12. Do not edit: change scripts/vmlinux.types.
  * Structs hold only the members that are read; CO-RE relocates those by name.
  */
 #ifndef __VMLINUX_H__
@@ -417,8 +417,7 @@ enum bpf_attach_type {
 	BPF_NETKIT_PRIMARY = 54,
 	BPF_NETKIT_PEER = 55,
 	BPF_TRACE_KPROBE_SESSION = 56,
-	BPF_TRACE_UPROBE_SESSION = 57,
-	__MAX_BPF_ATTACH_TYPE = 58,
+	__MAX_BPF_ATTACH_TYPE = 57,
 };
 enum {
 	BPF_ANY = 0,
@@ -690,7 +689,7 @@ struct mm_struct {
 		long unsigned int arg_end;
 		long unsigned int env_start;
 		long unsigned int env_end;
-		long unsigned int saved_auxv[56];
+		long unsigned int saved_auxv[52];
 		struct file *exe_file;
 	};
 };
@@ -738,7 +737,7 @@ struct nsproxy {
 struct cgroup_subsys_state;
 struct cgroup;
 struct css_set {
-	struct cgroup_subsys_state *subsys[12];
+	struct cgroup_subsys_state *subsys[14];
 	struct cgroup *dfl_cgrp;
 };
 struct cgroup_subsys_state {
@@ -758,7 +757,9 @@ enum cgroup_subsys_id {
 	net_prio_cgrp_id = 9,
 	hugetlb_cgrp_id = 10,
 	pids_cgrp_id = 11,
-	CGROUP_SUBSYS_COUNT = 12,
+	rdma_cgrp_id = 12,
+	misc_cgrp_id = 13,
+	CGROUP_SUBSYS_COUNT = 14,
 };
 struct kernfs_node;
 struct cgroup {
@@ -785,9 +786,7 @@ struct path {
 _Static_assert(sizeof(struct path) == 16, "layout");
 struct file {
 	struct inode *f_inode;
-	union {
-		struct path f_path;
-	};
+	struct path f_path;
 };
 struct vfsmount {
 	struct dentry *mnt_root;
@@ -805,9 +804,7 @@ struct qstr {
 _Static_assert(sizeof(struct qstr) == 16, "layout");
 struct dentry {
 	struct dentry *d_parent;
-	union {
-		struct qstr d_name;
-	};
+	struct qstr d_name;
 	struct inode *d_inode;
 };
 typedef short unsigned int umode_t;
@@ -850,30 +847,21 @@ struct trace_event_raw_sched_process_exec {
 _Static_assert(sizeof(struct trace_event_raw_sched_process_exec) == 20, "layout");
 struct trace_event_raw_sched_process_fork {
 	struct trace_entry ent;
-	u32 __data_loc_parent_comm;
+	char parent_comm[16];
 	pid_t parent_pid;
-	u32 __data_loc_child_comm;
+	char child_comm[16];
 	pid_t child_pid;
 	char __data[0];
 };
-_Static_assert(sizeof(struct trace_event_raw_sched_process_fork) == 24, "layout");
+_Static_assert(sizeof(struct trace_event_raw_sched_process_fork) == 48, "layout");
 struct trace_event_raw_sched_process_template {
-	struct trace_entry ent;
-	u32 __data_loc_comm;
-	pid_t pid;
-	int prio;
-	char __data[0];
-};
-_Static_assert(sizeof(struct trace_event_raw_sched_process_template) == 20, "layout");
-struct trace_event_raw_sched_process_exit {
 	struct trace_entry ent;
 	char comm[16];
 	pid_t pid;
 	int prio;
-	bool group_dead;
 	char __data[0];
 };
-_Static_assert(sizeof(struct trace_event_raw_sched_process_exit) == 36, "layout");
+_Static_assert(sizeof(struct trace_event_raw_sched_process_template) == 32, "layout");
 struct trace_event_raw_sched_wakeup_template {
 	struct trace_entry ent;
 	char comm[16];
