@@ -12,8 +12,10 @@
 struct export_opts {
 	struct view_opts view;
 	const char *title;  /* NULL: the format's own */
-	unsigned int width; /* flame graph: pixels, 0: 1200, scaled to the window */
-	double min_width;   /* flame graph: least width of a shown frame, in pixels (or percent) */
+	unsigned int width; /* flame graph: pixels; 0: 1200, re-fit to the window */
+	/* flame graph: least width of a shown frame, in pixels of `width` (or percent of all samples);
+	 * 0: 0.1 pixels, negative: every frame is shown */
+	double min_width;
 	bool min_width_percent;
 	bool inverted;      /* flame graph: root at the top */
 	const char *colors; /* flame graph: name of a palette, NULL: the default */
@@ -34,5 +36,11 @@ struct export_format {
 extern const struct export_format *const export_formats[]; /* NULL-terminated; the first is the default */
 const struct export_format *export__by_name(const char *name);   /* name or alias; NULL: none */
 const struct export_format *export__by_suffix(const char *path); /* longest matching suffix; NULL: none */
+
+/* For exporters, when all is written: flushes. 0, or -errno with *e set when any write to `out` failed. */
+int export__finish(FILE *out, struct err *e);
+
+/* The names that export_opts.colors may have, NULL-terminated; the first is the default. */
+const char *const *flamegraph__palettes(void);
 
 #endif

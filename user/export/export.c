@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The table of formats: a new format is a file with a `struct export_format` and a row here. */
+#include "export/export.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "export/formats.h"
+
+const struct export_format *const export_formats[] = {
+	&export_flamegraph,
+	&export_speedscope,
+	&export_raw,
+	NULL,
+};
+
+const struct export_format *export__by_name(const char *name)
+{
+	for (const struct export_format *const *f = export_formats; *f; f++) {
+		if (!strcmp((*f)->name, name))
+			return *f;
+		for (const char *const *alias = (*f)->aliases; alias && *alias; alias++) {
+			if (!strcmp(*alias, name))
+				return *f;
+		}
+	}
+	return NULL;
+}
+
+/* Length of `suffix` when `path` ends with it and has something before it, else 0. */
+static size_t suffix_length(const char *path, const char *suffix)
+{
+	size_t n = strlen(path), k = strlen(suffix);
+
+	if (n <= k || path[n - k - 1] == '/' || strcmp(path + n - k, suffix) != 0)
+		return 0;
+	return k;
+}
+
+const struct export_format *export__by_suffix(const char *path)
+{
+	const struct export_format *best = NULL;
+	size_t longest = 0;
+
+	for (const struct export_format *const *f = export_formats; *f; f++) {
+		for (const char *const *s = (*f)->suffixes; s && *s; s++) {
+			size_t n = suffix_length(path, *s);
+
+			if (n > longest) {
+				longest = n;
+				best = *f;
+			}
+		}
+	}
+	return best;
+}
+
+int export__finish(FILE *out, struct err *e)
+{
+	errno = 0;
+	if (fflush(out) == 0 && !ferror(out))
+		return 0;
+	return err__errno(e, errno ? -errno : -EIO, "cannot write the profile");
+}
