@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small files of /proc/PID. Mappings are in proc_maps.c. */
+#include "sys/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+
+int proc_pids__open(struct proc_pids *it, struct err *e)
+{
+	DIR *dir = opendir("/proc");
+
+	if (!dir)
+		return err__errno(e, -errno, "cannot list /proc");
+	it->dir = dir;
+	return 0;
+}
+
+int proc_threads__open(struct proc_pids *it, pid_t pid, struct err *e)
+{
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return err__errno(e, errno == ENOENT ? -ESRCH : -errno,
+				  "cannot list the threads of process %d", (int)pid);
+	it->dir = dir;
+	return 0;
+}
+
+pid_t proc_pids__next(struct proc_pids *it)
+{
+	struct dirent *d;
+
+	while ((d = readdir(it->dir))) {
+		char *end;
+		long pid;
+
+		if (d->d_name[0] < '1' || d->d_name[0] > '9')
+			continue;
+		pid = strtol(d->d_name, &end, 10);
+		if (*end == '\0' && pid > 0 && pid <= INT32_MAX)
+			return (pid_t)pid;
+	}
+	return 0;
+}
+
+void proc_pids__close(struct proc_pids *it)
+{
+	if (it->dir)
+		closedir(it->dir);
+	it->dir = NULL;
+}
+
+/* Reads a small file whole; a longer one is cut. Returns its length, NUL-terminated, or -errno. */
+static ssize_t read_small(pid_t pid, const char *name, char *buf, size_t size)
+{
+	_cleanup_close_ int fd = -1;
+	char path[64];
+	size_t n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	while (n < size - 1) {
+		ssize_t got = read(fd, buf + n, size - 1 - n);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			break;
+		n += (size_t)got;
+	}
+	buf[n] = '\0';
+	return (ssize_t)n;
+}
+
+int proc__stat(pid_t pid, struct proc_stat *out)
+{
+	struct proc_stat st = {0};
+	char buf[1024], *open_paren, *close_paren;
+	unsigned long long start;
+	unsigned int flags;
+	long threads;
+	ssize_t n = read_small(pid, "stat", buf, sizeof(buf));
+	size_t len;
+	int ppid;
+
+	if (n < 0)
+		return (int)n;
+	/* The name may hold anything, parentheses too: it ends at the last one. */
+	open_paren = strchr(buf, '(');
+	close_paren = strrchr(buf, ')');
+	if (!open_paren || !close_paren || close_paren < open_paren)
+		return -EINVAL;
+	len = (size_t)(close_paren - open_paren) - 1;
+	if (len >= sizeof(st.comm))
+		len = sizeof(st.comm) - 1;
+	memcpy(st.comm, open_paren + 1, len);
+	/* state ppid pgrp session tty tpgid flags, 4 fault and 4 time counts, priority nice threads itreal start */
+	if (sscanf(close_paren + 1,
+		   " %c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
+		   &st.state, &ppid, &flags, &threads, &start) != 5)
+		return -EINVAL;
+	st.ppid = ppid;
+	st.kernel_thread = flags & PF_KTHREAD;
+	st.threads = (uint32_t)threads;
+	st.start_ticks = start;
+	*out = st;
+	return 0;
+}
+
+bool proc__same_start(uint64_t start_ns, uint64_t ticks)
+{
+	long hz = sysconf(_SC_CLK_TCK);
+
+	return start_ns / (1000000000u / (uint64_t)(hz > 0 ? hz : 100)) == ticks;
+}
+
+int proc__status(pid_t pid, struct proc_status *out)
+{
+	struct proc_status st = {.ns_pid = pid};
+	char buf[8192], *line, *save = NULL;
+	ssize_t n = read_small(pid, "status", buf, sizeof(buf));
+	bool have_uid = false;
+
+	if (n < 0)
+		return (int)n;
+	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned int uid;
+
+		if (sscanf(line, "Uid: %*u %u", &uid) == 1) {
+			st.uid = uid;
+			have_uid = true;
+		} else if (strncmp(line, "NSpid:", 6) == 0) {
+			const char *last = strrchr(line, '\t');
+
+			if (last && atoi(last) > 0)
+				st.ns_pid = atoi(last);
+			break;
+		}
+	}
+	if (!have_uid)
+		return -EINVAL;
+	*out = st;
+	return 0;
+}
+
+int proc__cmdline(pid_t pid, size_t max, struct str *out)
+{
+	_cleanup_free_ char *buf = malloc(max + 1);
+	ssize_t n;
+
+	if (!buf)
+		return -ENOMEM;
+	n = read_small(pid, "cmdline", buf, max + 1);
+	if (n < 0)
+		return (int)n;
+	str__reset(out);
+	return str__add(out, buf, (size_t)n);
+}
+
+int proc__cgroup(pid_t pid, struct str *out)
+{
+	char buf[16384], *line, *save = NULL;
+	const char *v1 = NULL, *v2 = NULL, *best;
+	ssize_t n = read_small(pid, "cgroup", buf, sizeof(buf));
+
+	if (n < 0)
+		return (int)n;
+	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *path = strchr(line, ':');
+
+		path = path ? strchr(path + 1, ':') : NULL;
+		if (!path)
+			continue;
+		path++;
+		if (strncmp(line, "0::", 3) == 0)
+			v2 = path;
+		else if (!v1 || strcmp(v1, "/") == 0)
+			v1 = path;
+	}
+	/* On hosts with both, v2 holds only systemd's own tree and the v1 controllers name the container. */
+	best = v2 && (!v1 || strcmp(v2, "/") != 0) ? v2 : v1;
+	str__reset(out);
+	return best ? str__adds(out, best) : 0;
+}
+
+int proc__exe(pid_t pid, struct str *out)
+{
+	char path[64], target[4096];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	n = readlink(path, target, sizeof(target));
+	if (n < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	str__reset(out);
+	return str__add(out, target, (size_t)n);
+}
