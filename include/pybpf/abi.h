@@ -94,29 +94,32 @@ enum py_tstate_source {
 
 /* ---------------------------------------------------------------- files and processes */
 
-/* An executable mapping's file as the kernel sees it: the real inode below an overlay. */
+/*
+ * An executable mapping's file as the kernel sees it: the real inode below an overlay, the device of its super
+ * block (which stat() does not always tell; /proc/PID/maps and perf's mmap records do).
+ */
 struct file_key {
 	__u64 ino;
 	__u32 dev; /* kernel encoding: major << 20 | minor */
 	__u32 pad;
-	__u64 ctime_ns; /* a rewritten file is another file; 0 where the kernel's field is unknown */
 };
 
 enum file_state {
-	FILE_PENDING = 1, /* user space has been told */
-	FILE_PLAIN,       /* holds no interpreter */
-	FILE_PYTHON,      /* holds an interpreter */
+	FILE_STATE_PENDING = 1, /* user space has been told */
+	FILE_STATE_PLAIN,       /* holds no interpreter */
+	FILE_STATE_PYTHON,      /* holds an interpreter */
 };
 
 struct file_info {
 	__u32 state;
-	__u32 layout;         /* index into layouts */
-	__u64 runtime;        /* link-time address of _PyRuntime */
-	__u64 text_vaddr;     /* link-time address minus file offset of the executable segment */
-	__s64 tstate_tls[2];  /* thread-pointer offsets of current and gilstate slots when `source` is TLS */
-	__u32 source;         /* enum py_tstate_source */
-	__u32 tss_base;       /* thread-pointer offset of pthread's first block of specific data */
-	__u32 tss_stride;     /* bytes between two keys' slots */
+	__u32 layout;        /* index into layouts */
+	__u64 ctime_ns;      /* of the inode when it was described: another one is another file; 0: not checked */
+	__u64 runtime;       /* link-time address of _PyRuntime */
+	__u64 text_start;    /* link-time address of the lowest executable segment */
+	__s64 tstate_tls[2]; /* thread-pointer offsets of the tstate when `source` is TLS */
+	__u32 source;        /* enum py_tstate_source */
+	__u32 tss_base;      /* thread-pointer offset of the data of pthread key 0 */
+	__u32 tss_stride;    /* bytes between two keys */
 	__u32 pad;
 };
 
@@ -124,13 +127,14 @@ enum proc_state {
 	PROC_NEW = 1,  /* layout known, filter not asked yet */
 	PROC_WANTED,
 	PROC_UNWANTED,
-	PROC_PENDING,  /* no interpreter known yet */
+	PROC_PENDING,  /* its executable has not been described yet */
 	PROC_UNSUPPORTED,
 };
 
 enum proc_flag {
 	PROC_INTRODUCED = 1 << 0, /* its PROC record is in the ring */
 	PROC_VOLATILE = 1 << 1,   /* code addresses were seen to be reused: validate every frame */
+	PROC_TSS_LEVEL2 = 1 << 2, /* the pthread key is beyond the first block */
 };
 
 struct proc_info {
@@ -141,9 +145,28 @@ struct proc_info {
 	__u32 layout;
 	__u32 source;
 	__u64 runtime; /* run-time address of _PyRuntime */
-	__s64 slot[2]; /* thread-pointer offsets that hold the tstate, tried in order; 0: not known (yet) */
-	__u32 tss_base;
-	__u32 tss_stride;
+	union {
+		struct {
+			/* Thread-pointer offsets that hold the tstate, tried in order; 0: none, or not known yet.
+			 * With PROC_TSS_LEVEL2, slot[0] holds a block's address and slot[1] is the offset inside. */
+			__s64 slot[2];
+			__u32 tss_base;
+			__u32 tss_stride;
+		};
+		struct file_key pending; /* PROC_PENDING: the file whose description is awaited */
+	};
+};
+
+/* ---------------------------------------------------------------- counters */
+
+/* Per-CPU sums that the BPF program keeps; lost samples are counted by their outcome. */
+struct bpf_counters {
+	__u64 taken;                     /* samples of wanted processes */
+	__u64 lost[PYBPF_OUTCOME_COUNT]; /* by outcome, class LOST only */
+	__u64 records_lost;              /* records other than samples that found no room */
+	__u64 stacks;                    /* stack records sent */
+	__u64 codes;                     /* code records sent */
+	__u64 ticks;                     /* timer ticks, sampled or not */
 };
 
 /* ---------------------------------------------------------------- records in the ring */
@@ -155,7 +178,6 @@ enum rec_type {
 	REC_PROC,
 	REC_THREAD,
 	REC_FILE,
-	REC_EXEC,
 	REC_EXIT,
 };
 
@@ -187,7 +209,6 @@ struct rec_stack {
 	__u64 stack;
 	__u32 nframes;
 	__u32 outcome;
-	struct raw_frame frames[];
 };
 
 /* Bits of rec_code.missing: what user space has to read itself. */
@@ -199,7 +220,7 @@ enum code_part {
 };
 
 /*
- * A code object. data holds name_bytes, file_bytes and linetab_bytes one after the other; names are as
+ * A code object. Followed by name_bytes, file_bytes and linetab_bytes one after the other; names are as
  * CPython stores them: name_kind/file_kind bytes (1, 2, 4) a character, kind 1 being ASCII or Latin-1.
  */
 struct rec_code {
@@ -218,7 +239,6 @@ struct rec_code {
 	__u8 name_kind;
 	__u8 file_kind;
 	__u32 missing; /* enum code_part */
-	__u8 data[];
 };
 
 /* The first sample of a process, or the first after exec. Followed by cmdline_bytes of its arguments, NUL separated. */
@@ -235,7 +255,6 @@ struct rec_proc {
 	char comm[PYBPF_COMM_LEN];
 	__u32 cmdline_bytes;
 	__u32 state; /* enum proc_state */
-	__u8 cmdline[];
 };
 
 /* The first sample of a thread. */
@@ -247,17 +266,16 @@ struct rec_thread {
 	char comm[PYBPF_COMM_LEN];
 };
 
-/* An executable mapping of a file that user space has not described yet. */
+/* A process has started a program whose file user space has not described yet. */
 struct rec_file {
 	__u32 type;
 	__u32 pid;
 	struct file_key key;
-	__u64 start; /* of the mapping */
-	__u64 end;
-	__u64 offset; /* bytes into the file */
+	__u64 mm; /* identity of the address space and of the process, for proc_info */
+	__u64 start_time;
 };
 
-/* exec and exit of a process. */
+/* The end of a process that was introduced. */
 struct rec_life {
 	__u32 type;
 	__u32 pid;
@@ -267,15 +285,15 @@ struct rec_life {
 
 #define PYBPF_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
 PYBPF_ASSERT_SIZE(struct py_layout, 80);
-PYBPF_ASSERT_SIZE(struct file_key, 24);
-PYBPF_ASSERT_SIZE(struct file_info, 56);
+PYBPF_ASSERT_SIZE(struct file_key, 16);
+PYBPF_ASSERT_SIZE(struct file_info, 64);
 PYBPF_ASSERT_SIZE(struct proc_info, 64);
 PYBPF_ASSERT_SIZE(struct rec_sample, 40);
 PYBPF_ASSERT_SIZE(struct rec_stack, 24);
 PYBPF_ASSERT_SIZE(struct rec_code, 64);
 PYBPF_ASSERT_SIZE(struct rec_proc, 72);
 PYBPF_ASSERT_SIZE(struct rec_thread, 32);
-PYBPF_ASSERT_SIZE(struct rec_file, 56);
+PYBPF_ASSERT_SIZE(struct rec_file, 40);
 PYBPF_ASSERT_SIZE(struct rec_life, 24);
 
 #endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Kernel differences, each behind one function that cites the change. */
+#ifndef PYBPF_COMPAT_BPF_H
+#define PYBPF_COMPAT_BPF_H
+
+/*
+ * The running task. From 5.11 (3ca1032ab7ab) its fields can be loaded directly, a nanosecond each;
+ * before that every field costs a probe read. The branch not taken is dead code to the verifier.
+ */
+#define HAVE_TASK_BTF                                                                              \
+	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
+
+struct task_view {
+	__u64 start_time; /* of the group leader */
+	__u64 mm;
+	__u64 thread_pointer;
+};
+
+#if defined(__TARGET_ARCH_x86)
+#define TASK_TP(task) thread.fsbase
+#elif defined(__TARGET_ARCH_arm64)
+#define TASK_TP(task) thread.uw.tp_value
+#else
+#error "pybpf: no thread pointer for this architecture"
+#endif
+
+static __always_inline void task_view__current(struct task_view *v)
+{
+	if (HAVE_TASK_BTF) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		v->start_time = task->group_leader->start_boottime;
+		v->mm = (__u64)task->mm;
+		v->thread_pointer = task->TASK_TP(task);
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		v->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
+		v->mm = (__u64)BPF_CORE_READ(task, mm);
+		v->thread_pointer = BPF_CORE_READ(task, TASK_TP(task));
+	}
+}
+
+/* The inode's change time moved twice: struct i_ctime; __i_ctime from 6.6 (13bc24457850); two numbers from
+ * 6.11 (3aa63a569c64). */
+struct timespec64___inode {
+	__s64 tv_sec;
+	long tv_nsec;
+} __attribute__((preserve_access_index));
+
+struct inode___ctime {
+	struct timespec64___inode i_ctime;
+} __attribute__((preserve_access_index));
+
+struct inode___ctime66 {
+	struct timespec64___inode __i_ctime;
+} __attribute__((preserve_access_index));
+
+struct inode___ctime611 {
+	__s64 i_ctime_sec;
+	__u32 i_ctime_nsec;
+} __attribute__((preserve_access_index));
+
+static __always_inline __u64 inode__ctime_ns(struct inode *inode)
+{
+	struct inode___ctime611 *i611 = (void *)inode;
+	struct inode___ctime66 *i66 = (void *)inode;
+	struct inode___ctime *i0 = (void *)inode;
+
+	if (bpf_core_field_exists(i611->i_ctime_sec))
+		return BPF_CORE_READ(i611, i_ctime_sec) * 1000000000ull + BPF_CORE_READ(i611, i_ctime_nsec);
+	if (bpf_core_field_exists(i66->__i_ctime))
+		return BPF_CORE_READ(i66, __i_ctime.tv_sec) * 1000000000ull +
+		       BPF_CORE_READ(i66, __i_ctime.tv_nsec);
+	if (bpf_core_field_exists(i0->i_ctime))
+		return BPF_CORE_READ(i0, i_ctime.tv_sec) * 1000000000ull + BPF_CORE_READ(i0, i_ctime.tv_nsec);
+	return 0;
+}
+
+/* The tid of the running task in its own pid namespace (include/linux/pid.h, struct upid). */
+static __always_inline __u32 pid__innermost(struct pid *pid)
+{
+	__u32 level = BPF_CORE_READ(pid, level);
+	struct upid upid;
+
+	if (level > 32) /* MAX_PID_NS_LEVEL */
+		return 0;
+	if (bpf_core_read(&upid, sizeof(upid), &pid->numbers[level]))
+		return 0;
+	return upid.nr;
+}
+
+static __always_inline __u32 task__ns_tid(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return pid__innermost(BPF_CORE_READ(task, thread_pid));
+}
+
+static __always_inline void task__leader_comm(char *comm)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
+	bpf_core_read(comm, PYBPF_COMM_LEN, &leader->comm);
+}
+
+/* Parent, pid in its own namespace, and where its arguments lie. */
+static __always_inline void task__describe(__u32 *ppid, __u32 *ns_pid, __u64 *arg_start, __u64 *arg_end)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct mm_struct *mm = BPF_CORE_READ(task, mm);
+
+	*ppid = BPF_CORE_READ(task, real_parent, tgid);
+	*ns_pid = pid__innermost(BPF_CORE_READ(task, group_leader, thread_pid));
+	*arg_start = BPF_CORE_READ(mm, arg_start);
+	*arg_end = BPF_CORE_READ(mm, arg_end);
+}
+
+static __always_inline __u64 task__start_code(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, mm, start_code);
+}
+
+#endif

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The maps, the configuration that user space writes before the load, and the per-CPU scratch memory. */
+#ifndef PYBPF_MAPS_BPF_H
+#define PYBPF_MAPS_BPF_H
+
+#include "pybpf/abi.h"
+
+#define SEEN_STACKS (1 << 16) /* direct-mapped: a clash only means that a stack is sent again */
+#define SEEN_CODES  (1 << 15)
+#define SEEN_THREADS (1 << 12)
+
+#define WALK_BATCH    64 /* frames for each call of walk_batch */
+#define PAGE_BYTES    4096
+#define FRAME_MAX     120 /* bytes of a frame that layouts may reach */
+#define CODE_MAX      248 /* bytes of a code object that layouts may reach */
+#define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
+
+/* One for each CPU: a timer tick runs to its end on its CPU, so nothing here is ever shared. */
+struct scratch {
+	/* the sampling clock */
+	__u64 slot; /* start of the current period */
+	__u64 due;  /* the random moment of the current period at which to sample */
+	__u64 unannounced; /* bytes put into the ring without a wake-up */
+	/* the walk */
+	__u64 frame; /* next to be read */
+	__u64 hash;
+	__u64 leaf;
+	__u64 chunk; /* lowest address of the data stack chunk that holds the innermost frame */
+	__u64 stop; /* frame that proves the end of the chain (3.15), or 0 */
+	__u64 buf_addr;
+	__u64 buf_last;   /* highest offset in buf at which a whole frame lies */
+	__u64 inner;      /* all ones once the innermost frame has been passed */
+	__u64 instr_mask;
+	__u32 count;
+	__u32 outcome;
+	__u32 done;
+	__u32 layout;
+	/* the process, for the global functions that take scalars only */
+	__u64 identity; /* seed that makes hashes of two processes differ */
+	__u32 pid;
+	__u32 proc_flags;
+	__u32 rotor; /* which frame to validate next */
+	__u32 told;  /* frames whose code objects user space knows for sure */
+	struct py_layout lay;
+	__u8 buf[PAGE_BYTES + 256];
+	__u8 object[256];
+	struct rec_stack stack;
+	/* a batch may run over the limit before that is noticed */
+	struct raw_frame frames[PYBPF_MAX_FRAMES + WALK_BATCH]; /* directly behind stack: the record is sent in one piece */
+	struct rec_code code;
+	__u8 code_data[2 * PYBPF_NAME_MAX + PYBPF_LINETAB_MAX];
+	struct rec_proc proc;
+	__u8 cmdline[PYBPF_CMDLINE_MAX];
+};
+
+/* What was last told of the code object at an address of a process; see code.bpf.h. */
+struct seen_code {
+	__u32 tag;
+	__u32 fingerprint; /* of the object itself; 0: it could not be read */
+	__u32 content;     /* of its name and line table, where the version needs that */
+	__u32 pad;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1); /* set to the number of possible CPUs */
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__type(key, __u32);
+	__type(value, struct proc_info);
+} procs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct file_key);
+	__type(value, struct file_info);
+} files SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct py_layout);
+} layouts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u32);
+} pids SEC(".maps"); /* the targets of -p and of command mode; written in process context only */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4 << 20);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SEEN_STACKS);
+	__type(key, __u32);
+	__type(value, __u64);
+} seen_stacks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SEEN_CODES);
+	__type(key, __u32);
+	__type(value, struct seen_code);
+} seen_codes SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SEEN_THREADS);
+	__type(key, __u32);
+	__type(value, __u64);
+} seen_threads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bpf_counters);
+} counters SEC(".maps");
+
+/* Written before the load, constant to the verifier. */
+const volatile __u64 cfg_period_ns = 10000000;
+const volatile __u64 cfg_wakeup_bytes = 256 << 10; /* wake user space after so many unannounced bytes a CPU */
+const volatile __u32 cfg_cpus = 1;
+const volatile bool cfg_filter_pids;
+const volatile bool cfg_follow_children; /* children of a target are targets */
+const volatile bool cfg_filter_comm;
+const volatile bool cfg_filter_uid;
+const volatile char cfg_comm[PYBPF_COMM_LEN];
+const volatile __u32 cfg_uid;
+const volatile __u32 cfg_self; /* tgid of the profiler */
+
+/* Advanced by user space every few seconds: what was validated before is validated anew. */
+__u32 epoch;
+
+static __always_inline struct scratch *scratch__of(__u32 cpu)
+{
+	return bpf_map_lookup_elem(&scratches, &cpu);
+}
+
+static __always_inline struct bpf_counters *counters__mine(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counters, &zero);
+}
+
+#endif

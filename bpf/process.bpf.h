@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * The way of a process: known from its exec or from its parent, forgotten when its last task is gone.
+ *
+ * A layout belongs to a file. Where the interpreter is part of the executable, on_exec sets the process up right
+ * there, before its first instruction runs; an executable not described yet is announced to user space, and
+ * the process waits in PROC_PENDING. Where it is a library, user space hears of the mapping from perf's mmap
+ * records and publishes the process some 100 us later, long before Python is up. The child of a fork is its
+ * parent's twin at once.
+ */
+#ifndef PYBPF_PROCESS_BPF_H
+#define PYBPF_PROCESS_BPF_H
+
+static __always_inline bool proc__is_target(__u32 pid)
+{
+	return !cfg_filter_pids || bpf_map_lookup_elem(&pids, &pid);
+}
+
+/* The description of a file, NULL when there is none or it is of an earlier content. */
+static __always_inline struct file_info *file__lookup(struct file *file, struct file_key *key)
+{
+	struct inode *inode = BPF_CORE_READ(file, f_inode);
+	struct file_info *info;
+
+	key->ino = BPF_CORE_READ(inode, i_ino);
+	key->dev = BPF_CORE_READ(inode, i_sb, s_dev);
+	key->pad = 0;
+	info = bpf_map_lookup_elem(&files, key);
+	if (info && info->ctime_ns && info->ctime_ns != inode__ctime_ns(inode))
+		return NULL;
+	return info;
+}
+
+/* The interpreter inside the executable of a process becomes the process's own. */
+static __always_inline void proc__from_exe(struct proc_info *p, const struct file_info *f, __u64 start_code)
+{
+	p->state = PROC_NEW;
+	p->flags = 0;
+	p->layout = f->layout;
+	p->source = f->source;
+	/* fs/binfmt_elf.c: start_code is where the lowest executable segment was loaded */
+	p->runtime = start_code - f->text_start + f->runtime;
+	p->slot[0] = f->tstate_tls[0];
+	p->slot[1] = f->tstate_tls[1];
+	p->tss_base = f->tss_base;
+	p->tss_stride = f->tss_stride;
+}
+
+static __always_inline void file__announce(const struct file_key *key, const struct proc_info *p, __u32 pid)
+{
+	struct file_info pending = {.state = FILE_STATE_PENDING};
+	struct rec_file *r;
+
+	bpf_map_update_elem(&files, key, &pending, BPF_ANY);
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r)
+		return;
+	r->type = REC_FILE;
+	r->pid = pid;
+	r->key = *key;
+	r->mm = p->mm;
+	r->start_time = p->start_time;
+	/* at once: the process may be gone in a few milliseconds */
+	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
+{
+	__u32 ppid = parent->tgid, pid = child->tgid, one = 1;
+	struct proc_info *p, twin;
+
+	if (child->pid != child->tgid) /* a thread */
+		return 0;
+	if (cfg_filter_pids && cfg_follow_children && bpf_map_lookup_elem(&pids, &ppid))
+		bpf_map_update_elem(&pids, &pid, &one, BPF_ANY);
+	p = bpf_map_lookup_elem(&procs, &ppid);
+	if (!p)
+		return 0;
+	twin = *p;
+	twin.start_time = child->start_boottime;
+	twin.mm = (__u64)child->mm;
+	twin.flags &= ~PROC_INTRODUCED;
+	if (twin.state == PROC_WANTED || twin.state == PROC_UNWANTED)
+		twin.state = PROC_NEW;
+	if (twin.state == PROC_NEW && twin.source == PY_TSTATE_TSS) {
+		/* CPython makes a new key in the child (PyOS_AfterFork_Child) */
+		twin.slot[0] = twin.slot[1] = 0;
+		twin.flags &= ~PROC_TSS_LEVEL2;
+	}
+	bpf_map_update_elem(&procs, &pid, &twin, BPF_ANY);
+	return 0;
+}
+
+/* Another program in the same process: what was known of the old one is void. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct proc_info fresh = {}, *old;
+	struct file_info *info;
+	struct file_key key;
+	struct file *exe;
+
+	if (!proc__is_target(pid) || pid == cfg_self)
+		return 0;
+	fresh.start_time = task->group_leader->start_boottime;
+	fresh.mm = (__u64)task->mm;
+	exe = BPF_CORE_READ(task, mm, exe_file);
+	info = exe ? file__lookup(exe, &key) : NULL;
+	if (info && info->state == FILE_STATE_PYTHON) {
+		proc__from_exe(&fresh, info, BPF_CORE_READ(task, mm, start_code));
+		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
+		return 0;
+	}
+	if (exe && (!info || info->state == FILE_STATE_PENDING)) {
+		fresh.state = PROC_PENDING;
+		fresh.pending = key;
+		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
+		file__announce(&key, &fresh, pid);
+		return 0;
+	}
+	/* perf's record of a library may have come first, and user space may have been that fast */
+	old = bpf_map_lookup_elem(&procs, &pid);
+	if (old && old->mm != fresh.mm)
+		bpf_map_delete_elem(&procs, &pid);
+	return 0;
+}
+
+static __always_inline int life__emit(struct task_struct *task, __u32 type)
+{
+	struct rec_life *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+
+	if (!r)
+		return 0;
+	r->type = type;
+	r->pid = task->tgid;
+	r->start_time = task->start_boottime;
+	r->time = bpf_ktime_get_ns();
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	return 0;
+}
+
+/* The task is freed: no tick can meet this process any more. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(on_free, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct proc_info *p;
+
+	if (task->pid != task->tgid)
+		return 0;
+	if (cfg_filter_pids)
+		bpf_map_delete_elem(&pids, &pid);
+	p = bpf_map_lookup_elem(&procs, &pid);
+	if (!p || p->start_time != task->start_boottime)
+		return 0;
+	if (p->flags & PROC_INTRODUCED)
+		life__emit(task, REC_EXIT);
+	bpf_map_delete_elem(&procs, &pid);
+	return 0;
+}
+
+/* Asks the filter, once for each program in a process. */
+static __always_inline bool proc__decide(__u32 pid)
+{
+	if (pid == cfg_self || !proc__is_target(pid))
+		return false;
+	if (cfg_filter_uid && (__u32)bpf_get_current_uid_gid() != cfg_uid)
+		return false;
+	if (cfg_filter_comm) {
+		char comm[PYBPF_COMM_LEN];
+
+		task__leader_comm(comm);
+		for (int i = 0; i < PYBPF_COMM_LEN; i++) {
+			if (comm[i] != cfg_comm[i])
+				return false;
+			if (!comm[i])
+				break;
+		}
+	}
+	return true;
+}
+
+/* A process that waited for the description of a file: has it come? Returns whether the process is ready. */
+static __always_inline bool proc__resolve(struct proc_info *p)
+{
+	struct file_key key = p->pending;
+	struct file_info *info = bpf_map_lookup_elem(&files, &key);
+
+	if (!info || info->state == FILE_STATE_PENDING)
+		return false;
+	if (info->state == FILE_STATE_PLAIN) {
+		p->state = PROC_UNWANTED;
+		return false;
+	}
+	proc__from_exe(p, info, task__start_code());
+	return true;
+}
+
+/* Tells user space who this is, with its command line. Runs in the process's own context. */
+static __always_inline int proc__introduce(struct scratch *s, struct proc_info *p, __u32 pid)
+{
+	struct rec_proc *r = &s->proc;
+	__u64 start, end, len;
+
+	r->type = REC_PROC;
+	r->pid = pid;
+	r->start_time = p->start_time;
+	r->uid = bpf_get_current_uid_gid();
+	r->layout = p->layout;
+	r->runtime = p->runtime;
+	r->state = p->state;
+	r->cgroup = bpf_get_current_cgroup_id();
+	task__describe(&r->ppid, &r->ns_pid, &start, &end);
+	task__leader_comm(r->comm);
+	len = end - start;
+	if (!start || end < start)
+		len = 0;
+	if (len > PYBPF_CMDLINE_MAX)
+		len = PYBPF_CMDLINE_MAX;
+	if (len && bpf_probe_read_user(s->cmdline, len, (void *)start))
+		len = 0;
+	r->cmdline_bytes = len;
+	if (emit__record(s, r, sizeof(*r) + len))
+		return -EAGAIN;
+	p->flags |= PROC_INTRODUCED;
+	return 0;
+}
+
+#endif

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause
+/*
+ * The entry points. A software clock on every CPU calls on_tick; the hooks of process.bpf.h keep track of
+ * processes. Everything is bounded: a tick walks at most PYBPF_MAX_FRAMES frames.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+
+#define EAGAIN  11
+#define EFAULT  14
+#define VM_EXEC 0x4 /* include/linux/mm.h */
+
+#include "pybpf/abi.h"
+#include "hash.bpf.h"
+#include "maps.bpf.h"
+#include "compat.bpf.h"
+#include "emit.bpf.h"
+#include "walk.bpf.h"
+#include "code.bpf.h"
+#include "process.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/*
+ * Whether this tick is one to sample at. The timer runs faster than the sampling rate, at a ratio that has no
+ * common measure with it, and each period has its own random moment: the first tick after that moment is taken.
+ * So there is one sample a period, and none keeps step with a workload. Ticks in idle count, or the first
+ * tick after a sleep would be taken too often.
+ */
+static __always_inline bool clock__is_due(struct scratch *s, __u64 now)
+{
+	__u64 period = cfg_period_ns;
+
+	if (now < s->due)
+		return false;
+	s->slot += period;
+	if (now - s->slot >= period) /* the first tick, or the CPU was away */
+		s->slot = now - now % period;
+	s->due = s->slot + ((period * (bpf_get_prandom_u32() & 0xffffff)) >> 24);
+	return true;
+}
+
+/* Batches keep the verifier's longest path short: it gives up beyond 8192 jumps. */
+#define CODE_BATCH 64
+
+/* Tells user space of the code objects of up to CODE_BATCH frames. 0 or -EAGAIN. */
+__noinline int tell_codes(__u32 cpu, __u32 from)
+{
+	struct scratch *s = scratch__of(cpu);
+
+	if (!s)
+		return -EAGAIN;
+	for (__u32 k = 0; k < CODE_BATCH; k++) {
+		__u32 i = from + k;
+
+		if (i >= s->count)
+			break;
+		if (code_check(cpu, i))
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Tells user space the stack in s->frames and the code objects that it does not know. 0 or -EAGAIN. */
+__noinline int tell_stack(__u32 cpu, __u64 hash)
+{
+	struct scratch *s = scratch__of(cpu);
+	struct bpf_counters *c;
+	__u32 count, bytes;
+
+	if (!s)
+		return -EAGAIN;
+	count = s->count;
+	if (count > PYBPF_MAX_FRAMES)
+		return -EAGAIN;
+	for (__u32 i = 0; i < PYBPF_MAX_FRAMES; i += CODE_BATCH) {
+		if (i >= count)
+			break;
+		if (tell_codes(cpu, i))
+			return -EAGAIN;
+	}
+	s->stack.type = REC_STACK;
+	s->stack.pid = s->pid;
+	s->stack.stack = hash;
+	s->stack.nframes = count;
+	s->stack.outcome = s->outcome;
+	bytes = sizeof(struct rec_stack) + count * sizeof(struct raw_frame);
+	if (emit__record(s, &s->stack, bytes))
+		return -EAGAIN;
+	c = counters__mine();
+	if (c)
+		c->stacks++;
+	return 0;
+}
+
+/* Whether what was told of this stack still holds: the innermost frame's code object, and another frame's in turn. */
+static __always_inline bool stack__is_valid(struct scratch *s)
+{
+	__u32 turn;
+
+	if (!code__is_known(s, s->frames[0].code))
+		return false;
+	if (s->count < 2)
+		return true;
+	turn = s->rotor++;
+	if (turn >= s->count)
+		s->rotor = turn = 1;
+	return code__is_known(s, s->frames[turn & (PYBPF_MAX_FRAMES - 1)].code);
+}
+
+/* Where addresses of code objects were reused before, every frame is validated: CODE_BATCH of them here. */
+__noinline int codes_changed(__u32 cpu, __u32 from)
+{
+	struct scratch *s = scratch__of(cpu);
+
+	if (!s)
+		return 1;
+	for (__u32 k = 0; k < CODE_BATCH; k++) {
+		__u32 i = from + k;
+
+		if (i >= s->count)
+			break;
+		if (!code__is_known(s, s->frames[i & (PYBPF_MAX_FRAMES - 1)].code))
+			return 1;
+	}
+	return 0;
+}
+
+static __always_inline bool stack__is_fully_valid(struct scratch *s, __u32 cpu)
+{
+	for (__u32 i = 0; i < PYBPF_MAX_FRAMES; i += CODE_BATCH) {
+		if (i >= s->count)
+			break;
+		if (codes_changed(cpu, i))
+			return false;
+	}
+	return true;
+}
+
+/* Interns the stack in s->frames and returns its name, 0 when it could not be told. */
+static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *p, __u32 cpu)
+{
+	__u64 hash = mix_final(mix(s->hash, s->count << 8 | s->outcome)) | 1;
+	__u64 want = hash ^ epoch * MIX_B;
+	__u32 index = (hash >> 20) & (SEEN_STACKS - 1);
+	__u64 *seen = bpf_map_lookup_elem(&seen_stacks, &index);
+
+	if (!seen)
+		return 0;
+	if (*seen == want) {
+		if (p->flags & PROC_VOLATILE ? stack__is_fully_valid(s, cpu) : stack__is_valid(s))
+			return hash;
+	}
+	if (tell_stack(cpu, hash)) {
+		s->outcome = PYBPF_STACK_MISSING;
+		return 0;
+	}
+	p->flags |= s->proc_flags & PROC_VOLATILE;
+	*seen = want;
+	return hash;
+}
+
+static __always_inline void sample(struct scratch *s, struct proc_info *p, const struct task_view *task,
+				   __u64 id, __u64 now, __u32 cpu)
+{
+	struct py_layout *lay = bpf_map_lookup_elem(&layouts, &p->layout);
+	struct bpf_counters *c = counters__mine();
+	__u64 tstate = 0, stack = 0;
+	int outcome;
+
+	if (!lay || !c)
+		return;
+	c->taken++;
+	s->identity = mix(task->start_time, id >> 32);
+	s->pid = id >> 32;
+	s->proc_flags = 0;
+	s->count = 0;
+	s->leaf = 0;
+	s->lay = *lay;
+	if (!(p->flags & PROC_INTRODUCED) && task->mm)
+		proc__introduce(s, p, s->pid);
+	emit__thread(s, id);
+	if (!task->mm) {
+		outcome = PYBPF_EXITING;
+	} else if (p->state == PROC_PENDING) {
+		outcome = PYBPF_LAYOUT_PENDING;
+	} else {
+		outcome = walk__find_tstate(p, lay, task->thread_pointer, &tstate);
+		if (outcome == PYBPF_OK)
+			outcome = walk__begin(s, lay, tstate);
+		if (outcome == PYBPF_OK)
+			outcome = walk__python(s, cpu);
+		if (s->count) {
+			s->outcome = outcome;
+			stack = stack__intern(s, p, cpu);
+			outcome = s->outcome;
+		}
+	}
+	emit__sample(s, now, stack, id, cpu, outcome);
+}
+
+SEC("perf_event")
+int on_tick(struct bpf_perf_event_data *ctx)
+{
+	__u32 cpu = bpf_get_smp_processor_id();
+	struct scratch *s = scratch__of(cpu);
+	__u64 now = bpf_ktime_get_ns(), id;
+	struct proc_info *p;
+	struct task_view task;
+	__u32 pid;
+
+	if (!s || !clock__is_due(s, now))
+		return 0;
+	id = bpf_get_current_pid_tgid();
+	pid = id >> 32;
+	if (!pid)
+		return 0;
+	p = bpf_map_lookup_elem(&procs, &pid);
+	if (!p || p->state == PROC_UNWANTED)
+		return 0;
+	task_view__current(&task);
+	if (task.start_time != p->start_time)
+		return 0; /* of an earlier process with this pid */
+	if (task.mm && task.mm != p->mm) {
+		if (p->mm)
+			return 0; /* of the program before exec */
+		p->mm = task.mm; /* described by user space, which can't know the address */
+	}
+	if (p->state == PROC_PENDING && proc__resolve(p))
+		p->state = PROC_NEW;
+	if (p->state == PROC_UNWANTED)
+		return 0;
+	if (p->state == PROC_NEW)
+		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
+	if (p->state != PROC_UNWANTED)
+		sample(s, p, &task, id, now, cpu);
+	return 0;
+}
