@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/clock.h"
+
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "collect/cpus.h"
+
+/*
+ * The timer runs faster than the sampling rate and the BPF program picks one tick a period at a random moment
+ * (bpf/pybpf.bpf.c). The ratio is the golden one, which no small fraction comes near, off by up to 2 % at
+ * random for each CPU and run: whatever period a workload has, the ticks wander through it.
+ */
+#define TICKS_PER_SAMPLE 1.618
+#define RATIO_JITTER     0.02
+#define MIN_PERIOD_NS    10000 /* kernel/events/core.c, perf_swevent_init_hrtimer: the kernel's own floor */
+
+struct clock_set {
+	struct bpf_program *tick;
+	uint32_t rate_hz;
+	uint32_t running;
+	size_t count;
+	struct bpf_link **links; /* by CPU, NULL while it is offline */
+	bool *online;            /* scratch of the same length */
+};
+
+static uint64_t tick_period(uint32_t rate_hz)
+{
+	uint32_t random = 0;
+	double jitter, period;
+
+	if (getrandom(&random, sizeof(random), GRND_NONBLOCK) != sizeof(random))
+		random = (uint32_t)getpid() * 2654435761u;
+	jitter = 1 + RATIO_JITTER * (random / 2147483648.0 - 1);
+	period = 1e9 / rate_hz / (TICKS_PER_SAMPLE * jitter);
+	return period < MIN_PERIOD_NS ? MIN_PERIOD_NS : (uint64_t)period;
+}
+
+static int clock__open(struct clock_set *c, int cpu, struct err *e)
+{
+	struct perf_event_attr attr = {
+		.size = sizeof(attr),
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.sample_period = tick_period(c->rate_hz),
+		.disabled = 1,
+	};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
+	struct bpf_link *link;
+
+	if (fd < 0 && errno == ENODEV) /* went offline meanwhile */
+		return 0;
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return err__set(e, -EPERM, "perf events are not permitted: run as root or with CAP_PERFMON");
+	if (fd < 0)
+		return err__errno(e, -errno, "opening the clock of CPU %d", cpu);
+	link = bpf_program__attach_perf_event(c->tick, fd);
+	if (!link) {
+		int err = -errno;
+
+		close(fd);
+		return err__errno(e, err, "attaching the BPF program to the clock of CPU %d", cpu);
+	}
+	c->links[cpu] = link; /* owns fd */
+	c->running++;
+	return 0;
+}
+
+int clock_set__refresh(struct clock_set *c, struct err *e)
+{
+	int err = cpus__online(c->online, c->count);
+
+	if (err)
+		return err__errno(e, err, "reading /sys/devices/system/cpu/online");
+	for (size_t cpu = 0; cpu < c->count; cpu++) {
+		if (!c->online[cpu] && c->links[cpu]) {
+			/* its event ended with it, and would not come back with it */
+			bpf_link__destroy(c->links[cpu]);
+			c->links[cpu] = NULL;
+			c->running--;
+		} else if (c->online[cpu] && !c->links[cpu]) {
+			err = clock__open(c, (int)cpu, e);
+			if (err)
+				return err;
+		}
+	}
+	return (int)c->running;
+}
+
+int clock_set__start(struct bpf_program *tick, uint32_t rate_hz, struct clock_set **out, struct err *e)
+{
+	int cpus = libbpf_num_possible_cpus(), err;
+	struct clock_set *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return err__errno(e, -ENOMEM, "starting the clocks");
+	c->tick = tick;
+	c->rate_hz = rate_hz;
+	c->count = cpus > 0 ? (size_t)cpus : 1;
+	c->links = calloc(c->count, sizeof(struct bpf_link *));
+	c->online = calloc(c->count, sizeof(*c->online));
+	err = c->links && c->online ? clock_set__refresh(c, e)
+				    : err__errno(e, -ENOMEM, "starting the clocks");
+	if (err < 0) {
+		clock_set__stop(c);
+		return err;
+	}
+	*out = c;
+	return 0;
+}
+
+uint32_t clock_set__running(const struct clock_set *c)
+{
+	return c->running;
+}
+
+void clock_set__stop(struct clock_set *c)
+{
+	if (!c)
+		return;
+	for (size_t cpu = 0; c->links && cpu < c->count; cpu++)
+		bpf_link__destroy(c->links[cpu]);
+	free(c->links);
+	free(c->online);
+	free(c);
+}

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/kernel.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "pybpf.skel.h"
+
+#define MAX_LAYOUTS 256
+
+struct kernel {
+	struct pybpf_bpf *skel;
+	struct ring_buffer *ring;
+	int stats_fd;
+	struct py_layout layouts[MAX_LAYOUTS];
+	uint32_t layout_count;
+	kernel_record_fn fn; /* while draining */
+	void *arg;
+};
+
+/* What libbpf says at the load goes into the error's text: the last line tells most. */
+struct load_log {
+	char last[256];
+};
+static __thread struct load_log load_log;
+
+static int keep_last_line(enum libbpf_print_level level, const char *format, va_list args)
+{
+	if (level == LIBBPF_WARN) {
+		vsnprintf(load_log.last, sizeof(load_log.last), format, args);
+		load_log.last[strcspn(load_log.last, "\n")] = '\0';
+	}
+	return 0;
+}
+
+static int load_error(struct err *e, int code)
+{
+	if (code == -EPERM || code == -EACCES)
+		return err__set(e, -EPERM,
+				"the kernel does not permit loading BPF programs (%s): run as root, or with "
+				"CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; a container needs them too",
+				load_log.last);
+	if (access("/sys/kernel/btf/vmlinux", R_OK))
+		return err__set(e, -ENOTSUP,
+				"this kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel with "
+				"CONFIG_DEBUG_INFO_BTF=y");
+	return err__set(e, code == -ENOMEM ? code : -ENOTSUP, "the BPF program could not be loaded: %s (%s)",
+			strerror(-code), load_log.last);
+}
+
+static void configure(struct pybpf_bpf *skel, const struct kernel_config *config, uint32_t cpus)
+{
+	skel->rodata->cfg_period_ns = 1000000000ull / config->rate_hz;
+	skel->rodata->cfg_cpus = cpus;
+	skel->rodata->cfg_self = (uint32_t)getpid();
+	skel->rodata->cfg_filter_pids = config->filter_pids;
+	skel->rodata->cfg_follow_children = config->follow_children;
+	skel->rodata->cfg_filter_uid = config->filter_uid;
+	skel->rodata->cfg_uid = config->uid;
+	if (config->comm) {
+		skel->rodata->cfg_filter_comm = true;
+		strncpy((char *)skel->rodata->cfg_comm, config->comm, PYBPF_COMM_LEN - 1);
+	}
+	skel->rodata->cfg_wakeup_bytes = bpf_map__max_entries(skel->maps.ring) / 4 / cpus;
+	bpf_map__set_max_entries(skel->maps.scratches, cpus);
+}
+
+static int forward(void *ctx, void *data, size_t size)
+{
+	struct kernel *k = ctx;
+
+	return k->fn(k->arg, data, size);
+}
+
+int kernel__load(const struct kernel_config *config, struct kernel **out, struct err *e)
+{
+	int cpus = libbpf_num_possible_cpus(), err;
+	struct kernel *k = calloc(1, sizeof(*k));
+
+	if (!k)
+		return err__errno(e, -ENOMEM, "loading the BPF program");
+	k->stats_fd = -1;
+	load_log.last[0] = '\0';
+	libbpf_set_print(keep_last_line);
+	k->skel = pybpf_bpf__open();
+	if (!k->skel) {
+		err = load_error(e, -errno);
+		goto fail;
+	}
+	configure(k->skel, config, cpus > 0 ? (uint32_t)cpus : 1);
+	err = pybpf_bpf__load(k->skel);
+	if (err) {
+		err = load_error(e, err);
+		goto fail;
+	}
+	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.ring), forward, k, NULL);
+	if (!k->ring) {
+		err = err__errno(e, -errno, "mapping the ring buffer");
+		goto fail;
+	}
+	k->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME); /* without it the cost is shown as 0 */
+	*out = k;
+	return 0;
+fail:
+	kernel__free(k);
+	return err;
+}
+
+int kernel__attach(struct kernel *k, struct err *e)
+{
+	struct bpf_program *p;
+
+	bpf_object__for_each_program(p, k->skel->obj) {
+		struct bpf_link **link = NULL;
+
+		if (p == k->skel->progs.on_fork)
+			link = &k->skel->links.on_fork;
+		else if (p == k->skel->progs.on_exec)
+			link = &k->skel->links.on_exec;
+		else if (p == k->skel->progs.on_free)
+			link = &k->skel->links.on_free;
+		if (!link)
+			continue;
+		*link = bpf_program__attach(p);
+		if (!*link)
+			return err__errno(e, errno == EPERM ? -EPERM : -ENOTSUP, "attaching the BPF program %s",
+					  bpf_program__name(p));
+	}
+	return 0;
+}
+
+void kernel__free(struct kernel *k)
+{
+	if (!k)
+		return;
+	ring_buffer__free(k->ring);
+	if (k->stats_fd >= 0)
+		close(k->stats_fd);
+	pybpf_bpf__destroy(k->skel);
+	free(k);
+}
+
+struct bpf_program *kernel__tick_program(struct kernel *k)
+{
+	return k->skel->progs.on_tick;
+}
+
+int kernel__add_target(struct kernel *k, uint32_t pid)
+{
+	uint32_t one = 1;
+
+	return bpf_map__update_elem(k->skel->maps.pids, &pid, sizeof(pid), &one, sizeof(one), BPF_ANY);
+}
+
+int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index)
+{
+	int err;
+
+	for (uint32_t i = 0; i < k->layout_count; i++) {
+		if (!memcmp(&k->layouts[i], layout, sizeof(*layout))) {
+			*index = i;
+			return 0;
+		}
+	}
+	if (k->layout_count == MAX_LAYOUTS)
+		return -ENOSPC;
+	err = bpf_map__update_elem(k->skel->maps.layouts, &k->layout_count, sizeof(k->layout_count), layout,
+				   sizeof(*layout), BPF_ANY);
+	if (err)
+		return err;
+	k->layouts[k->layout_count] = *layout;
+	*index = k->layout_count++;
+	return 0;
+}
+
+int kernel__describe_file(struct kernel *k, const struct file_key *key, const struct file_info *info)
+{
+	return bpf_map__update_elem(k->skel->maps.files, key, sizeof(*key), info, sizeof(*info), BPF_ANY);
+}
+
+int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak)
+{
+	return bpf_map__update_elem(k->skel->maps.procs, &pid, sizeof(pid), info, sizeof(*info),
+				    weak ? BPF_NOEXIST : BPF_ANY);
+}
+
+void kernel__forget_process(struct kernel *k, uint32_t pid)
+{
+	bpf_map__delete_elem(k->skel->maps.procs, &pid, sizeof(pid), 0);
+}
+
+bool kernel__knows_process(struct kernel *k, uint32_t pid)
+{
+	struct proc_info info;
+
+	return !bpf_map__lookup_elem(k->skel->maps.procs, &pid, sizeof(pid), &info, sizeof(info), 0) &&
+	       info.state != PROC_PENDING;
+}
+
+void kernel__next_epoch(struct kernel *k)
+{
+	__atomic_fetch_add(&k->skel->bss->epoch, 1, __ATOMIC_RELAXED);
+}
+
+int kernel__counters(struct kernel *k, struct bpf_counters *sum)
+{
+	int cpus = libbpf_num_possible_cpus(), err;
+	_cleanup_free_ struct bpf_counters *each = NULL;
+	uint32_t zero = 0;
+
+	if (cpus < 1)
+		return -EINVAL;
+	each = calloc((size_t)cpus, sizeof(*each));
+	if (!each)
+		return -ENOMEM;
+	err = bpf_map__lookup_elem(k->skel->maps.counters, &zero, sizeof(zero), each,
+				   (size_t)cpus * sizeof(*each), 0);
+	if (err)
+		return err;
+	memset(sum, 0, sizeof(*sum));
+	for (int cpu = 0; cpu < cpus; cpu++) {
+		const uint64_t *from = (const uint64_t *)&each[cpu];
+		uint64_t *to = (uint64_t *)sum;
+
+		for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++)
+			to[i] += from[i];
+	}
+	return 0;
+}
+
+int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs)
+{
+	struct bpf_program *p;
+
+	*ns = *runs = 0;
+	bpf_object__for_each_program(p, k->skel->obj) {
+		struct bpf_prog_info info = {0};
+		uint32_t size = sizeof(info);
+
+		if (bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &size))
+			return -errno;
+		*ns += info.run_time_ns;
+		*runs += info.run_cnt;
+	}
+	return 0;
+}
+
+int kernel__ring_fd(struct kernel *k)
+{
+	return ring_buffer__epoll_fd(k->ring);
+}
+
+int kernel__drain(struct kernel *k, kernel_record_fn fn, void *arg)
+{
+	k->fn = fn;
+	k->arg = arg;
+	return ring_buffer__consume(k->ring);
+}

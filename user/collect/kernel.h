@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The BPF program while it is loaded: its configuration, its maps, its ring. The only file that knows the
+ * skeleton; everything else in collect/ goes through here.
+ */
+#ifndef PYBPF_KERNEL_H
+#define PYBPF_KERNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "pybpf/abi.h"
+
+struct kernel;
+
+struct kernel_config {
+	uint32_t rate_hz;      /* samples a second and CPU */
+	bool filter_pids;      /* only processes added by kernel__add_target */
+	bool follow_children;  /* children of these too */
+	const char *comm;      /* NULL: any; cut to 15 bytes as the kernel does */
+	bool filter_uid;
+	uint32_t uid;
+};
+
+/*
+ * Loads the program, with every map in place and nothing running yet. Errors: -EPERM (not permitted), -ENOTSUP
+ * (the kernel lacks something), -ENOMEM; *e says what is missing and how to get it.
+ */
+int kernel__load(const struct kernel_config *config, struct kernel **out, struct err *e);
+/* Attaches the hooks that follow processes. From now on forks, execs and exits are seen. */
+int kernel__attach(struct kernel *k, struct err *e);
+/* Detaches everything and frees; NULL is fine. */
+void kernel__free(struct kernel *k);
+
+/* The program that samples, for clock.h: a struct bpf_program. */
+struct bpf_program;
+struct bpf_program *kernel__tick_program(struct kernel *k);
+
+/* A target by pid (initial namespace). 0 or -errno. */
+int kernel__add_target(struct kernel *k, uint32_t pid);
+
+/* Makes a layout known; its index goes to *index. Equal layouts share one. 0, -ENOSPC when all are taken. */
+int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index);
+
+/* Describes a file. 0 or -errno. */
+int kernel__describe_file(struct kernel *k, const struct file_key *key, const struct file_info *info);
+
+/*
+ * Publishes a process whose interpreter user space has found. start_time and mm may be 0: the kernel fills them in
+ * at the first tick. Only where none is known yet if `weak`. 0, -EEXIST, -E2BIG (too many processes).
+ */
+int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak);
+void kernel__forget_process(struct kernel *k, uint32_t pid);
+bool kernel__knows_process(struct kernel *k, uint32_t pid);
+
+/* Starts another epoch: stacks are told anew, and code objects validated, when next seen. */
+void kernel__next_epoch(struct kernel *k);
+
+/* Sums over all CPUs. */
+int kernel__counters(struct kernel *k, struct bpf_counters *sum);
+/* Time and number of runs of all programs since the load. */
+int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs);
+
+/* Descriptor to poll for records. */
+int kernel__ring_fd(struct kernel *k);
+typedef int (*kernel_record_fn)(void *arg, const void *record, size_t size);
+/* Hands all records in the ring to `fn`, in order. Number of records, or the first negative result of fn. */
+int kernel__drain(struct kernel *k, kernel_record_fn fn, void *arg);
+
+#endif

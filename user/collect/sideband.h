@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The kernel's own news of executable mappings (perf's PERF_RECORD_MMAP2, kernel/events/core.c), for all processes:
+ * how a libpython is noticed that ld.so or dlopen maps, some 100 us after it happens.
+ */
+#ifndef PYBPF_SIDEBAND_H
+#define PYBPF_SIDEBAND_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct sideband;
+
+struct sideband_mmap {
+	uint32_t pid;
+	uint64_t start, length;
+	uint64_t offset; /* of the file, bytes */
+	uint64_t ino;
+	uint32_t dev;     /* kernel encoding: major << 20 | minor */
+	const char *path; /* as the process sees it; valid during the call */
+};
+
+/* Starts listening on all online CPUs. 0, -EPERM, -ENOMEM, -errno. */
+int sideband__open(struct sideband **out, struct err *e);
+void sideband__close(struct sideband *s); /* NULL is fine */
+/* Follows CPUs that came or went. 0 or -errno. */
+int sideband__refresh(struct sideband *s, struct err *e);
+
+/* Adds its descriptors to an epoll set, each with `tag` as data. 0 or -errno. Done anew at each refresh. */
+int sideband__poll_with(struct sideband *s, int epoll_fd, uint64_t tag);
+
+typedef void (*sideband_fn)(void *arg, const struct sideband_mmap *m);
+/* Hands over what has come. Returns how many records the kernel had to drop since the last call. */
+uint64_t sideband__drain(struct sideband *s, sideband_fn fn, void *arg);
+
+#endif
