@@ -29,7 +29,7 @@ const subtitle = svg.querySelector('.subtitle');
 
 // ---- frames, parents first
 const frames = readFrames();
-let width = 0, headHeight = 0, zoomed = 0, cursor = -1, pending = 0;
+let width = 0, headHeight = 0, zoomed = 0, cursor = -1, pending = 0, atRoot = !inverted;
 let search = {text: '', exact: false, regex: null};
 
 function readFrames() {
@@ -117,10 +117,19 @@ function fit(text, room, widthOf) {
 	return text;
 }
 
-// Lines of words, at most `most` of them; what is left over is cut.
+// What a line may be broken between: the words of the command, but not inside of `100 Hz`.
+function units(text) {
+	const parts = text.split(' \u00b7 '), last = parts.length - 1;
+	const list = parts[0].split(' ').concat(parts.slice(1));
+	return list.map(function (unit, i) {
+		return i >= list.length - 1 - last && i < list.length - 1 ? unit + ' \u00b7' : unit;
+	});
+}
+
+// Lines of such units, at most `most` of them; what is left over is cut.
 function wrap(text, room, widthOf, most) {
 	const lines = [''];
-	for (const word of text.split(' ')) {
+	for (const word of units(text)) {
 		const last = lines[lines.length - 1], longer = last ? last + ' ' + word : word;
 		if (!last || lines.length === most || textWidth(longer, widthOf) <= room) {
 			lines[lines.length - 1] = longer;
@@ -141,7 +150,7 @@ head.appendChild(subtitle);
 const toolsPlace = make(head, 'foreignObject', {width: TOOLS, height: 30});
 const tools = make(toolsPlace, 'div', {class: 'tools', role: 'search'}, XHTML);
 const field = make(tools, 'input', {
-	type: 'search', placeholder: 'Search: name or regular expression', spellcheck: 'false', autocomplete: 'off',
+	type: 'search', placeholder: 'Search (regular expression)', spellcheck: 'false', autocomplete: 'off',
 	'aria-label': 'Search for a name or regular expression', title: 'Ctrl-F or /',
 }, XHTML);
 const caseButton = make(tools, 'button', {
@@ -280,6 +289,11 @@ function refit() {
 	} else {
 		layoutEdges();
 	}
+	// The root at the bottom is where reading begins; who has scrolled away stays there.
+	if (alone && atRoot) {
+		window.scrollTo(0, neededHeight());
+		layoutEdges();
+	}
 }
 
 function refitSoon() {
@@ -294,7 +308,7 @@ function refitSoon() {
 // ---- details of a frame
 function describe(frame) {
 	let text = counted(frame.samples) + ', ' + share(frame.samples, sampleCount);
-	if (zoomed && frame.index >= zoomed) {
+	if (zoomed && frame.index > zoomed && frame.index < frames[zoomed].end) {
 		text += ' (' + share(frame.samples, frames[zoomed].samples) + ' of this view)';
 	}
 	return text;
@@ -326,14 +340,19 @@ function zoom(index) {
 }
 
 // ---- search
+// The strict syntax first (it knows characters beyond 16 bits), then the lenient one (it takes an escape too
+// many), then the text as it is: while an expression is being typed, and for names such as `main (app`.
 function compile(text, exact) {
-	const flags = exact ? 'u' : 'iu';
-	try {
-		return new RegExp(text, flags);
-	} catch (notAnExpression) {
-		// While one is being typed, and for names such as `main (app`.
-		return new RegExp(text.replace(/[\\^$.*+?()[\]{}|\/]/g, '\\$&'), flags);
+	const flags = exact ? '' : 'i';
+	const literal = text.replace(/[\\^$.*+?()[\]{}|\/]/g, '\\$&');
+	for (const attempt of [[text, flags + 'u'], [text, flags], [literal, flags + 'u']]) {
+		try {
+			return new RegExp(attempt[0], attempt[1]);
+		} catch (notAnExpression) {
+			continue;
+		}
 	}
+	return null;
 }
 
 function find(text, exact) {
@@ -550,7 +569,10 @@ function listen() {
 	resetButton.addEventListener('click', reset);
 	(alone ? document : svg).addEventListener('keydown', onKey);
 	if (alone) {
-		window.addEventListener('scroll', layoutEdges, {passive: true});
+		window.addEventListener('scroll', function () {
+			atRoot = !inverted && window.scrollY + window.innerHeight >= neededHeight() - 2;
+			layoutEdges();
+		}, {passive: true});
 		window.addEventListener('popstate', recall);
 		window.addEventListener('hashchange', recall);
 	}
@@ -562,11 +584,10 @@ function listen() {
 
 function start() {
 	svg.removeAttribute('viewBox');
-	svg.style.maxWidth = 'none';
 	svg.setAttribute('tabindex', '0');
-	if (!fixedWidth) {
-		svg.setAttribute('width', '100%');
-	}
+	// As wide as its place, but the width itself stays: an <object> without a size takes that.
+	svg.style.maxWidth = fixedWidth ? 'none' : '100%';
+	svg.style.minWidth = fixedWidth ? 'none' : '100%';
 	if (!alone && svg.firstElementChild) {
 		svg.querySelectorAll(':scope > title').forEach(function (element) {
 			element.remove();
@@ -575,9 +596,6 @@ function start() {
 	refit();
 	recall();
 	listen();
-	if (alone && !inverted && neededHeight() > window.innerHeight && !location.hash) {
-		window.scrollTo(0, neededHeight());
-	}
 	svg.classList.add('ready');
 }
 
