@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The flame graph: an SVG that is complete without its script (as an image, in a viewer), laid out
- *for `width` pixels. The script in flamegraph.js then fits it to the window and makes it answer.
+ * for `width` pixels. The script (flame_*.js) then fits it to the window and makes it answer.
  *
  * What the script relies on: the attributes of the <svg>, and for each frame, parents first,
  *	<g><title>LABEL (N samples, P%)</title><rect data-x=SAMPLES data-w=SAMPLES
@@ -285,7 +285,8 @@ static int write_svg(struct flame *f)
 	err = write_headings(f);
 	if (!err)
 		err = write_frames(f);
-	fprintf(f->out, "<script><![CDATA[\n%s]]></script>\n</svg>\n", flamegraph_js);
+	fprintf(f->out, "<script><![CDATA[\n(function () {\n'use strict';\n%s})();\n]]></script>\n</svg>\n",
+		flamegraph_js);
 	return err;
 }
 
