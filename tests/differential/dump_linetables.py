@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run by the interpreter under test: what it says itself about the lines of its standard library.
 
-usage: dump_linetables.py [DIR...]      (default: the interpreter's whole standard library)
+usage: dump_linetables.py [PACKAGE...]      (default: the whole standard library)
 
-Compiles every .py file below the directories (never reads a .pyc) and some sources made to be odd, and writes
-to standard output, for each code object, one marshal.dumps((...), 2) of
+Compiles every .py file of the library (never reads a .pyc) and some sources made to be odd, and writes to
+standard output, for each code object, one marshal.dumps((...), 2) of
 
     (file and name, table, co_firstlineno, bytes of instructions, lines, positions)
 
@@ -60,6 +60,12 @@ class C(object):
 """
 
 
+def library():
+    """Its folder. os.__file__ is right where a bundle was moved and sysconfig was not told."""
+    folder = sysconfig.get_path("stdlib")
+    return folder if os.path.isdir(folder) else os.path.dirname(os.__file__)
+
+
 def std_files(dirs):
     for top in dirs:
         for folder, folders, names in os.walk(top):
@@ -99,7 +105,7 @@ def main():
             for first in (0, 1, 2**31 - 100000):
                 count += dump(name + " from %d" % first, code.replace(co_firstlineno=first), dumps, write)
         files += 1
-    for path in std_files(sys.argv[1:] or [sysconfig.get_path("stdlib")]):
+    for path in std_files(os.path.join(library(), package) for package in sys.argv[1:] or [""]):
         with open(path, "rb") as f:
             source = f.read()
         try:
