@@ -57,8 +57,12 @@ const struct export_format *export__by_suffix(const char *path)
 
 int export__finish(FILE *out, struct err *e)
 {
-	errno = 0;
-	if (fflush(out) == 0 && !ferror(out))
+	/* The stream says that a write failed, but only errno, which nothing has set since, says why. */
+	int code = ferror(out) ? errno : 0;
+
+	if (fflush(out) != 0)
+		code = errno;
+	if (!code && !ferror(out))
 		return 0;
-	return err__errno(e, errno ? -errno : -EIO, "cannot write the profile");
+	return err__errno(e, code ? -code : -EIO, "cannot write the profile");
 }

@@ -4,8 +4,8 @@
  * for `width` pixels. The script (flame_*.js) then fits it to the window and makes it answer.
  *
  * What the script relies on: the attributes of the <svg>, and for each frame, parents first,
- *	<g><title>LABEL (N samples, P%)</title><rect data-x=SAMPLES data-w=SAMPLES
- *.../><text>...</text></g>
+ *	<g><title>LABEL (N samples, P%)</title><rect .../><text>...</text></g>
+ * where data-x and data-w of the <rect> count samples, and <text> is absent where nothing fits.
  */
 #include <errno.h>
 #include <inttypes.h>

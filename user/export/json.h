@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writes JSON piece by piece, with the commas in the right places. Nothing is kept but one bit a
- *level. Whether the writing worked is asked of the FILE in the end. Unbalanced calls are the
- *caller's fault.
+ * Writes JSON piece by piece, with the commas in the right places. Nothing is kept but one bit. Whether
+ * the writing worked is asked of the FILE in the end. Unbalanced calls are the caller's fault.
  *
  *	struct json j = {.out = f};
  *	json__object(&j);
