@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a record says of a code object, completed from the live process where the kernel could not read it all. */
+#ifndef PYBPF_CODEFACTS_H
+#define PYBPF_CODEFACTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/str.h"
+#include "pybpf/abi.h"
+
+struct codefacts_text {
+	struct str *name, *file; /* the caller's: emptied and filled with UTF-8 */
+	const uint8_t *linetable; /* inside the record, or `owned` */
+	size_t linetable_bytes;
+	uint8_t *owned; /* to be freed by the caller; NULL is fine */
+};
+
+/*
+ * 0; -EBADMSG when the record's sizes disagree; -ESRCH, -EFAULT or -EPERM when what is missing could not be read
+ * from the process either; -ENOMEM.
+ */
+int codefacts__from_record(const struct rec_code *r, size_t size, const struct py_layout *layout,
+			   struct codefacts_text *out);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The interpreters of this host: which files hold one, told to the kernel by file and by process. It hears of files
+ * from three sides: the processes that run already, exec of an executable not seen before, and mappings of
+ * libraries.
+ */
+#ifndef PYBPF_INTERPS_H
+#define PYBPF_INTERPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "collect/kernel.h"
+#include "collect/sideband.h"
+
+struct interps;
+
+/* What is known of one kind of interpreter, by index of its layout in the kernel. */
+struct interp {
+	struct py_layout layout;
+	char version[48]; /* "3.13.0", "3.13.0 free-threaded" */
+};
+
+/* k must outlive it; NULL when out of memory. */
+struct interps *interps__new(struct kernel *k);
+void interps__free(struct interps *x); /* NULL is fine */
+
+/* NULL for an index that is not known. */
+const struct interp *interps__get(const struct interps *x, uint32_t layout);
+
+/*
+ * Looks at every process of the host (or at the one `pid`, if not 0) that it has not looked at yet and publishes
+ * those that run Python. How many it found, or -errno.
+ */
+int interps__scan(struct interps *x, uint32_t pid, struct err *e);
+
+/* The kernel's questions. */
+void interps__on_file(struct interps *x, const struct rec_file *r);
+void interps__on_mmap(void *arg, const struct sideband_mmap *m); /* a sideband_fn; arg is the interps */
+
+/* Whether the process runs Python: 1, 0, or -ENOTSUP with the reason in *e; -ESRCH when it is gone. */
+int interps__check_pid(struct interps *x, uint32_t pid, struct err *e);
+
+#endif

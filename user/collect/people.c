@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/people.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "base/vec.h"
+#include "collect/codefacts.h"
+#include "symbolize/shortfile.h"
+#include "sys/proc.h"
+
+/* A stack as the kernel told it, but for the instruction of its innermost frame. */
+struct told_stack {
+	uint32_t parent;    /* stack of the profile without the innermost frame */
+	uint32_t leaf_code; /* id in codes; NO_CODE: its name is missing */
+	uint64_t leaf_base; /* address that instructions of the innermost frame count from */
+	uint16_t outcome;
+};
+
+#define NO_CODE UINT32_MAX
+
+struct person {
+	uint32_t pid;
+	uint32_t process; /* id in the profile */
+	uint64_t start_time;
+	const struct interp *interp;     /* NULL: not told */
+	int root_fd;                     /* its root directory, -1 when it could not be had */
+	char comm[PYBPF_COMM_LEN + 1];
+	struct hmap threads; /* tid -> thread id in the profile */
+	struct hmap codes;   /* address -> id in codes */
+	struct hmap stacks;  /* the kernel's name -> index into told */
+	struct hmap places;  /* hash of (the kernel's name, innermost instruction) -> stack of the profile */
+	struct vec(struct told_stack) told;
+};
+
+struct people {
+	struct profile *profile;
+	struct codes *codes;
+	const struct interps *interps;
+	struct shortfile *shortfile;
+	struct hmap by_pid; /* pid -> struct person * */
+	struct str scratch[2];
+};
+
+struct people *people__new(struct profile *p, struct codes *codes, const struct interps *interps)
+{
+	struct people *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return NULL;
+	all->profile = p;
+	all->codes = codes;
+	all->interps = interps;
+	all->shortfile = shortfile__new(0);
+	if (!all->shortfile) {
+		free(all);
+		return NULL;
+	}
+	return all;
+}
+
+static void person__free(struct person *who)
+{
+	if (!who)
+		return;
+	if (who->root_fd >= 0)
+		close(who->root_fd);
+	hmap__free(&who->threads);
+	hmap__free(&who->codes);
+	hmap__free(&who->stacks);
+	hmap__free(&who->places);
+	vec__free(&who->told);
+	free(who);
+}
+
+void people__free(struct people *all)
+{
+	size_t pos = 0;
+	uint64_t pid, *who;
+
+	if (!all)
+		return;
+	while (hmap__next(&all->by_pid, &pos, &pid, &who))
+		person__free((struct person *)(uintptr_t)*who);
+	hmap__free(&all->by_pid);
+	shortfile__free(all->shortfile);
+	str__free(&all->scratch[0]);
+	str__free(&all->scratch[1]);
+	free(all);
+}
+
+uint64_t people__live(const struct people *all)
+{
+	return all->by_pid.len;
+}
+
+static struct person *people__find(const struct people *all, uint32_t pid)
+{
+	uint64_t *known = hmap__get(&all->by_pid, pid);
+
+	return known ? (struct person *)(uintptr_t)*known : NULL;
+}
+
+/* Puts a new person in the place of whoever had the pid. */
+static struct person *people__add(struct people *all, const struct profile_process *facts)
+{
+	struct person *who = calloc(1, sizeof(*who)), *old = people__find(all, facts->pid);
+	int64_t process;
+
+	if (!who)
+		return NULL;
+	who->root_fd = -1;
+	who->pid = facts->pid;
+	who->start_time = facts->start_time;
+	process = profile__add_process(all->profile, facts);
+	if (process < 0 || hmap__put(&all->by_pid, facts->pid, (uintptr_t)who)) {
+		free(who);
+		return NULL;
+	}
+	who->process = (uint32_t)process;
+	person__free(old);
+	return who;
+}
+
+struct person *people__of(struct people *all, uint32_t pid)
+{
+	struct person *who = people__find(all, pid);
+
+	return who ? who : people__add(all, &(struct profile_process){.pid = pid});
+}
+
+static uint32_t string(struct people *all, const char *bytes, size_t n)
+{
+	int64_t id = profile__add_string(all->profile, bytes, n);
+
+	return id < 0 ? 0 : (uint32_t)id;
+}
+
+/* Arguments as a line: NULs become spaces, those at the end go. */
+static uint32_t command_line(struct people *all, const char *args, size_t n)
+{
+	struct str *line = &all->scratch[0];
+
+	while (n && !args[n - 1])
+		n--;
+	str__reset(line);
+	if (str__add(line, args, n))
+		return 0;
+	for (size_t i = 0; i < n; i++) {
+		if (!line->data[i])
+			line->data[i] = ' ';
+	}
+	return string(all, str__cstr(line), line->len);
+}
+
+int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
+{
+	struct profile_process facts = {
+		.pid = r->pid,
+		.ppid = r->ppid,
+		.ns_pid = r->ns_pid,
+		.uid = r->uid,
+		.start_time = r->start_time,
+	};
+	const struct interp *interp = interps__get(all->interps, r->layout);
+	struct person *who;
+	char path[64];
+
+	if (r->cmdline_bytes > size - sizeof(*r))
+		return -EBADMSG;
+	facts.comm = string(all, r->comm, strnlen(r->comm, sizeof(r->comm)));
+	facts.cmdline = command_line(all, (const char *)(r + 1), r->cmdline_bytes);
+	if (!facts.cmdline)
+		facts.cmdline = facts.comm;
+	if (interp)
+		facts.version = string(all, interp->version, strlen(interp->version));
+	str__reset(&all->scratch[0]);
+	if (!proc__exe((pid_t)r->pid, &all->scratch[0]))
+		facts.exe = string(all, str__cstr(&all->scratch[0]), all->scratch[0].len);
+	who = people__add(all, &facts);
+	if (!who)
+		return -ENOMEM;
+	who->interp = interp;
+	memcpy(who->comm, r->comm, sizeof(r->comm));
+	snprintf(path, sizeof(path), "/proc/%u/root", r->pid);
+	who->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return 0;
+}
+
+int64_t people__thread(struct people *all, struct person *who, uint32_t tid)
+{
+	uint64_t *known = hmap__get(&who->threads, tid);
+	struct profile_thread thread = {.process = who->process, .tid = tid, .ns_tid = tid};
+	int64_t id;
+
+	if (known)
+		return (int64_t)*known;
+	if (tid == who->pid)
+		thread.name = string(all, "MainThread", strlen("MainThread"));
+	id = profile__add_thread(all->profile, &thread);
+	if (id >= 0 && hmap__put(&who->threads, tid, (uint64_t)id))
+		return -ENOMEM;
+	return id;
+}
+
+int people__on_thread(struct people *all, const struct rec_thread *r)
+{
+	struct person *who = people__of(all, r->pid);
+	size_t n = strnlen(r->comm, sizeof(r->comm));
+	int64_t thread;
+
+	if (!who)
+		return -ENOMEM;
+	thread = people__thread(all, who, r->tid);
+	if (thread < 0)
+		return (int)thread;
+	/* a thread that nobody named carries its process's name: that says nothing */
+	if (r->tid == r->pid || !strncmp(r->comm, who->comm, PYBPF_COMM_LEN))
+		return 0;
+	return profile__name_thread(all->profile, (uint32_t)thread, string(all, r->comm, n));
+}
+
+void people__on_exit(struct people *all, const struct rec_life *r)
+{
+	struct person *who = people__find(all, r->pid);
+
+	if (!who || who->start_time != r->start_time)
+		return;
+	hmap__del(&all->by_pid, r->pid);
+	person__free(who);
+}
+
+int people__on_code(struct people *all, const struct rec_code *r, size_t size)
+{
+	struct person *who = people__of(all, r->pid);
+	struct code_facts facts = {0};
+	struct codefacts_text text = {.name = &all->scratch[0], .file = &all->scratch[1]};
+	struct str short_file = {0};
+	int64_t code;
+	int err;
+
+	if (!who)
+		return -ENOMEM;
+	if (!who->interp) /* its introduction was lost: nothing says how to read it */
+		return -ENOENT;
+	err = codefacts__from_record(r, size, &who->interp->layout, &text);
+	if (err) {
+		hmap__del(&who->codes, r->addr);
+		return err;
+	}
+	err = shortfile__name(all->shortfile, who->root_fd, str__cstr(text.file), text.file->len, &short_file);
+	facts.name = string(all, str__cstr(text.name), text.name->len);
+	facts.file = string(all, str__cstr(text.file), text.file->len);
+	facts.short_file = err < 0 ? facts.file : string(all, str__cstr(&short_file), short_file.len);
+	facts.first_line = r->firstlineno;
+	facts.flags = r->flags;
+	facts.version_hex = who->interp->layout.version_hex;
+	facts.linetable = text.linetable;
+	facts.linetable_bytes = text.linetable_bytes;
+	code = codes__intern(all->codes, &facts);
+	str__free(&short_file);
+	free(text.owned);
+	if (code < 0)
+		return (int)code;
+	return hmap__put(&who->codes, r->addr, (uint64_t)code);
+}
+
+int64_t people__marker(struct people *all, enum pybpf_outcome outcome)
+{
+	static const char *const plain[PYBPF_OUTCOME_COUNT] = {
+		[PYBPF_NO_PYTHON] = "[no Python frame]",
+		[PYBPF_EXITING] = "[exiting]",
+	};
+	struct frame frame = {.kind = FRAME_MARKER};
+	struct str *text = &all->scratch[0];
+
+	str__reset(text);
+	if (plain[outcome] ? str__adds(text, plain[outcome])
+			   : str__addf(text, "[truncated: %s]", outcome__name(outcome)))
+		return -ENOMEM;
+	frame.name = string(all, str__cstr(text), text->len);
+	return profile__add_frame(all->profile, &frame);
+}
+
+/* Bytes from a code object's first instruction to `instr`, as the frame holds it. */
+static int64_t instr_offset(const struct py_layout *l, uint64_t base, uint64_t instr)
+{
+	if (l->flags & PY_LAYOUT_INSTR_INDEX)
+		/* CPython 3.10 counts f_lasti in code units (Objects/codeobject.c, PyCode_Addr2Line) */
+		return (int64_t)(int32_t)instr * (l->version_hex >= 0x030a0000 ? 2 : 1);
+	return (int64_t)(instr - base);
+}
+
+static uint64_t instr_base(const struct py_layout *l, uint64_t code)
+{
+	return l->code_bytecode == PYBPF_NO_OFFSET ? code : code + l->code_bytecode;
+}
+
+/* Adds one frame on top of `stack`; frames of the interpreter's own scaffolding are left out. */
+static int64_t push_frame(struct people *all, uint32_t stack, uint32_t code, int64_t offset)
+{
+	int64_t frame;
+
+	if (code == NO_CODE)
+		frame = people__marker(all, PYBPF_CODE_FAULT);
+	else if (codes__hidden(all->codes, code))
+		return stack;
+	else
+		frame = codes__frame(all->codes, code, offset);
+	return frame < 0 ? frame : profile__add_stack(all->profile, stack, (uint32_t)frame);
+}
+
+static uint32_t code_at(const struct person *who, uint64_t addr)
+{
+	uint64_t *code = hmap__get(&who->codes, addr);
+
+	return code ? (uint32_t)*code : NO_CODE;
+}
+
+int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
+{
+	const struct raw_frame *frames = (const struct raw_frame *)(r + 1);
+	struct person *who = people__of(all, r->pid);
+	struct told_stack told = {.outcome = (uint16_t)r->outcome};
+	const struct py_layout *layout;
+	int64_t stack = 0;
+	uint64_t *known;
+
+	if (!who || !r->nframes || r->nframes > (size - sizeof(*r)) / sizeof(*frames) ||
+	    r->outcome >= PYBPF_OUTCOME_COUNT)
+		return who ? -EBADMSG : -ENOMEM;
+	if (!who->interp)
+		return -ENOENT;
+	layout = &who->interp->layout;
+	if (outcome__class(r->outcome) == OUTCOME_TRUNCATED) {
+		int64_t marker = people__marker(all, r->outcome);
+
+		stack = marker < 0 ? marker : profile__add_stack(all->profile, 0, (uint32_t)marker);
+	}
+	for (uint32_t i = r->nframes - 1; i > 0 && stack >= 0; i--) {
+		uint32_t code = code_at(who, frames[i].code);
+
+		if (code == NO_CODE)
+			told.outcome = PYBPF_CODE_FAULT;
+		stack = push_frame(all, (uint32_t)stack, code,
+				   instr_offset(layout, instr_base(layout, frames[i].code), frames[i].instr));
+	}
+	if (stack < 0)
+		return (int)stack;
+	told.parent = (uint32_t)stack;
+	told.leaf_code = code_at(who, frames[0].code);
+	if (told.leaf_code == NO_CODE)
+		told.outcome = PYBPF_CODE_FAULT;
+	told.leaf_base = instr_base(layout, frames[0].code);
+	known = hmap__get(&who->stacks, r->stack);
+	if (known) {
+		/* Told again: another epoch, or a code object has changed. What was said of it before stands as it was. */
+		who->told.data[*known] = told;
+		hmap__free(&who->places);
+		return 0;
+	}
+	if (vec__push(&who->told, told))
+		return -ENOMEM;
+	return hmap__put(&who->stacks, r->stack, who->told.len - 1);
+}
+
+int64_t people__stack(struct people *all, struct person *who, uint64_t hash, uint64_t leaf, uint16_t *outcome)
+{
+	uint64_t key = hash__combine(hash, leaf), *known, *index = hmap__get(&who->stacks, hash);
+	const struct told_stack *told;
+	int64_t stack;
+
+	if (!index)
+		return -ENOENT;
+	told = &who->told.data[*index];
+	*outcome = told->outcome;
+	known = hmap__get(&who->places, key);
+	if (known)
+		return (int64_t)*known;
+	stack = push_frame(all, told->parent, told->leaf_code,
+			   instr_offset(&who->interp->layout, told->leaf_base, leaf));
+	if (stack >= 0 && hmap__put(&who->places, key, (uint64_t)stack))
+		return -ENOMEM;
+	return stack;
+}

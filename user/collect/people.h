@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The processes that are being recorded, each with its threads, its code objects by address and its stacks by the name
+ * that the kernel gives them. All of it goes when the process ends; the profile keeps what it needs.
+ */
+#ifndef PYBPF_PEOPLE_H
+#define PYBPF_PEOPLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collect/interps.h"
+#include "store/profile.h"
+#include "symbolize/codes.h"
+
+struct people;
+struct person; /* one program in one process */
+
+struct people *people__new(struct profile *p, struct codes *codes, const struct interps *interps);
+void people__free(struct people *all); /* NULL is fine */
+
+/* Records of the ring; `size` covers what follows the structure. 0, -EBADMSG (sizes disagree) or -ENOMEM. */
+int people__on_proc(struct people *all, const struct rec_proc *r, size_t size);
+int people__on_thread(struct people *all, const struct rec_thread *r);
+int people__on_code(struct people *all, const struct rec_code *r, size_t size);
+int people__on_stack(struct people *all, const struct rec_stack *r, size_t size);
+void people__on_exit(struct people *all, const struct rec_life *r);
+
+/* The process with this pid; one without facts is made when its introduction was lost. NULL when out of memory. */
+struct person *people__of(struct people *all, uint32_t pid);
+
+/* The profile's id of its thread, or -ENOMEM. */
+int64_t people__thread(struct people *all, struct person *who, uint32_t tid);
+
+/*
+ * The profile's stack for the kernel's name `hash` of a stack and its innermost instruction. *outcome becomes
+ * CODE_FAULT where a name in it could not be had. -ENOENT when the stack was never told, -ENOMEM.
+ */
+int64_t people__stack(struct people *all, struct person *who, uint64_t hash, uint64_t leaf, uint16_t *outcome);
+
+/* The profile's marker frame for an outcome, or -ENOMEM. */
+int64_t people__marker(struct people *all, enum pybpf_outcome outcome);
+
+uint64_t people__live(const struct people *all);
+
+#endif

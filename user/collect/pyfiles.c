@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is known of the files that processes map: is there a Python in them, and how is it read? */
+#include "collect/pyproc.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/vec.h"
+
+struct verdict {
+	uint64_t ctime_ns, size;
+	uint64_t checked;      /* ns; for a while a file is trusted not to have changed */
+	struct pyfile *python; /* NULL: none in there */
+};
+
+struct pyfiles {
+	struct hmap verdicts; /* device and inode, mixed -> index into seen */
+	struct vec(struct verdict) seen;
+	struct vec(struct pyfile *) pythons;
+};
+
+#define TRUSTED_NS 1000000000ull
+
+struct pyfiles *pyfiles__new(void)
+{
+	return calloc(1, sizeof(struct pyfiles));
+}
+
+static void pyfile__free(struct pyfile *f)
+{
+	if (!f)
+		return;
+	free(f->path);
+	free(f);
+}
+
+void pyfiles__free(struct pyfiles *files)
+{
+	if (!files)
+		return;
+	vec__foreach(&files->pythons, it)
+		pyfile__free(*it);
+	vec__free(&files->pythons);
+	vec__free(&files->seen);
+	hmap__free(&files->verdicts);
+	free(files);
+}
+
+const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos)
+{
+	return *pos < files->pythons.len ? files->pythons.data[(*pos)++] : NULL;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t ctime_ns(const struct stat *st)
+{
+	return (uint64_t)st->st_ctim.tv_sec * 1000000000u + (uint64_t)st->st_ctim.tv_nsec;
+}
+
+static void text_segment(int fd, struct pyfile *f)
+{
+	struct elf *elf;
+
+	if (elf__open(fd, &elf, NULL))
+		return;
+	for (size_t i = 0; i < elf__segment_count(elf); i++) {
+		const struct elf_segment *s = elf__segment(elf, i);
+
+		if (s->type == PT_LOAD && s->flags & PF_X) { /* they are in order of address */
+			f->text_start = s->vaddr;
+			f->text_vaddr = s->vaddr - s->offset;
+			break;
+		}
+	}
+	elf__close(elf);
+}
+
+/* Looks into a file. *out is NULL when there is no Python in it. */
+static int look(int fd, const char *path, struct file_key key, struct pyfile **out, struct err *e)
+{
+	struct pyrt_binary binary;
+	struct err why = {0};
+	struct pyfile *f;
+	int err = pyrt_binary__probe(fd, &binary, e);
+
+	*out = NULL;
+	if (err)
+		return err;
+	if (binary.kind == PYRT_NONE)
+		return 0;
+	f = calloc(1, sizeof(*f));
+	if (!f || !(f->path = strdup(path))) {
+		free(f);
+		return err__set(e, -ENOMEM, "out of memory");
+	}
+	f->key = key;
+	f->binary = binary;
+	text_segment(fd, f);
+	if (binary.kind == PYRT_UNSUPPORTED)
+		snprintf(f->why, sizeof(f->why), "%s", binary.reason);
+	else if (pyrt_layout__find(fd, &binary, &f->layout, &why) ||
+		 pyrt_pthread__find(binary.machine, binary.libc, &f->pthread, &why))
+		snprintf(f->why, sizeof(f->why), "%.255s", why.text);
+	else
+		f->usable = true;
+	*out = f;
+	return 0;
+}
+
+/* The verdict on a file as it was when it was last looked into, or NULL. */
+static struct verdict *recall(struct pyfiles *files, uint64_t id)
+{
+	const uint64_t *at = hmap__get(&files->verdicts, id);
+
+	return at ? &files->seen.data[*at] : NULL;
+}
+
+static int remember(struct pyfiles *files, uint64_t id, int fd, const char *path,
+		    struct file_key key, struct verdict **out, struct err *e)
+{
+	struct verdict v = {.checked = now_ns()}, *old = recall(files, id);
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st) < 0)
+		return err__errno(e, -errno, "cannot examine %s", path);
+	v.ctime_ns = ctime_ns(&st);
+	v.size = (uint64_t)st.st_size;
+	if (old && old->ctime_ns == v.ctime_ns && old->size == v.size) {
+		old->checked = v.checked;
+		*out = old;
+		return 0;
+	}
+	err = look(fd, path, key, &v.python, e);
+	if (v.python)
+		v.python->ctime_ns = v.ctime_ns;
+	if (err == -ENOMEM)
+		return err;
+	if (err) /* damaged: no Python to us, and not to be tried again and again */
+		v.python = NULL;
+	if (v.python && vec__push(&files->pythons, v.python)) {
+		pyfile__free(v.python);
+		return err__set(e, -ENOMEM, "out of memory");
+	}
+	if (old) {
+		*old = v; /* the old pyfile stays with the cache: somebody may hold it */
+		*out = old;
+		return 0;
+	}
+	if (vec__push(&files->seen, v) || hmap__put(&files->verdicts, id, files->seen.len - 1))
+		return err__set(e, -ENOMEM, "out of memory");
+	*out = &files->seen.data[files->seen.len - 1];
+	return 0;
+}
+
+static uint64_t id_of(uint32_t dev, uint64_t ino)
+{
+	return hash__combine(hash__u64(dev), ino);
+}
+
+int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
+		 const struct pyfile **out, struct err *e)
+{
+	uint64_t id = id_of(map->dev, map->ino);
+	struct verdict *v = recall(files, id);
+	_cleanup_close_ int fd = -1;
+	int err;
+
+	if (!v || now_ns() - v->checked > TRUSTED_NS) {
+		struct file_key key = {.ino = map->ino, .dev = map->dev};
+
+		fd = proc__open_mapping(pid, map);
+		if (fd < 0)
+			return err__errno(e, fd, "cannot open %s of process %d", map->path, (int)pid);
+		err = remember(files, id, fd, map->path, key, &v, e);
+		if (err)
+			return err;
+	}
+	*out = v->python;
+	return 0;
+}
+
+int pyfiles__get_path(struct pyfiles *files, const char *path, const struct pyfile **out,
+		      struct err *e)
+{
+	_cleanup_close_ int fd = elf__open_path(path);
+	struct verdict *v;
+	struct file_key key = {0};
+	struct stat st;
+	int err;
+
+	if (fd < 0)
+		return err__errno(e, fd, "cannot open %s", path);
+	if (fstat(fd, &st) < 0)
+		return err__errno(e, -errno, "cannot examine %s", path);
+	key.ino = (uint64_t)st.st_ino;
+	key.dev = (uint32_t)(major(st.st_dev) << 20 | minor(st.st_dev));
+	err = remember(files, id_of(key.dev, key.ino), fd, path, key, &v, e);
+	if (!err)
+		*out = v->python;
+	return err;
+}

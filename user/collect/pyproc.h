@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which processes run CPython, and where in them it lies: joins the mappings of processes with what pyrt tells of
+ * files. Each file is looked into once.
+ */
+#ifndef PYBPF_PYPROC_H
+#define PYBPF_PYPROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+#include "pybpf/abi.h"
+#include "pyrt/binary.h"
+#include "pyrt/layout.h"
+#include "pyrt/tls.h"
+#include "sys/mem.h"
+#include "sys/proc.h"
+
+/* What is known of one file. Owned by the cache, valid as long as it. */
+struct pyfile {
+	struct file_key key; /* as /proc/PID/maps shows it */
+	char *path;          /* of the mapping that was looked into */
+	struct pyrt_binary binary;
+	struct pyrt_layout layout; /* when `usable` */
+	struct pyrt_pthread pthread;
+	bool usable;  /* a CPython with a layout and a way to a thread's state */
+	char why[256]; /* a Python, but not usable: the reason */
+	uint64_t ctime_ns;   /* of the inode when it was looked into */
+	uint64_t text_start; /* link-time address of the lowest executable segment */
+	uint64_t text_vaddr; /* that minus its file offset */
+};
+
+struct pyfiles;
+struct pyfiles *pyfiles__new(void);
+void pyfiles__free(struct pyfiles *files);
+
+/*
+ * The file behind an executable mapping, looked into when it was not before or has changed since. *out is NULL when it
+ * holds no Python. 0, or -errno when the file cannot be opened or read.
+ */
+int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
+		 const struct pyfile **out, struct err *e);
+
+/* As above for a path, for files that are not mapped yet (an installed interpreter). */
+int pyfiles__get_path(struct pyfiles *files, const char *path, const struct pyfile **out,
+		      struct err *e);
+
+/* Walks all Pythons found so far: start with *pos = 0; NULL at the end. */
+const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos);
+
+/* The interpreter of a process. */
+struct pyproc {
+	pid_t pid;
+	uint64_t start_ticks; /* with the pid, the process' identity: proc_stat.start_ticks */
+	const struct pyfile *file;
+	uint64_t map_start, map_end, map_offset; /* of the executable mapping that gave it away */
+	uint64_t bias;    /* load address: what to add to link-time addresses */
+	uint64_t runtime; /* run-time address of _PyRuntime */
+	bool started;     /* it has an interpreter already, as opposed to just being loaded */
+};
+
+/*
+ * The interpreter of a process. When several files with one are mapped, the one that has been started counts. Returns 1
+ * with *out set (out->file->usable tells whether it can be read), 0 when the process runs no Python, or -errno: -ESRCH gone,
+ * -EACCES or -EPERM not ours to see.
+ */
+int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct err *e);
+
+/*
+ * All processes with a Python:
+ *
+ *	struct pyproc_scan scan;
+ *	pyproc_scan__open(&scan, files, e);
+ *	while (pyproc_scan__next(&scan, &p) > 0) ...
+ *	pyproc_scan__close(&scan);
+ *
+ * Processes that end meanwhile or cannot be seen are passed over and counted.
+ */
+struct pyproc_scan {
+	struct pyfiles *files;
+	struct proc_pids pids;
+	unsigned int seen;   /* processes looked at, kernel threads not among them */
+	unsigned int hidden; /* those that could not be looked into for lack of permission */
+};
+int pyproc_scan__open(struct pyproc_scan *scan, struct pyfiles *files, struct err *e);
+int pyproc_scan__next(struct pyproc_scan *scan, struct pyproc *out); /* 1, 0 at the end, -ENOMEM */
+void pyproc_scan__close(struct pyproc_scan *scan);
+
+#endif

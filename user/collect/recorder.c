@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/recorder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "collect/people.h"
+#include "symbolize/codes.h"
+
+struct recorder {
+	struct profile *profile;
+	struct codes *codes;
+	struct people *people;
+	uint64_t start_ns, period_ns;
+	struct recorder_counts counts;
+};
+
+struct recorder *recorder__new(struct profile *p, const struct interps *interps, uint64_t start_ns,
+			       uint64_t period_ns)
+{
+	struct recorder *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->profile = p;
+	r->start_ns = start_ns;
+	r->period_ns = period_ns;
+	r->codes = codes__new(p);
+	r->people = r->codes ? people__new(p, r->codes, interps) : NULL;
+	if (!r->people) {
+		recorder__free(r);
+		return NULL;
+	}
+	return r;
+}
+
+void recorder__free(struct recorder *r)
+{
+	if (!r)
+		return;
+	people__free(r->people);
+	codes__free(r->codes);
+	free(r);
+}
+
+/* A stack that consists of one marker. */
+static int64_t marker_stack(struct recorder *r, enum pybpf_outcome outcome)
+{
+	int64_t frame = people__marker(r->people, outcome);
+
+	return frame < 0 ? frame : profile__add_stack(r->profile, 0, (uint32_t)frame);
+}
+
+static int add_sample(struct recorder *r, const struct rec_sample *s)
+{
+	struct profile_sample sample = {
+		.time = s->time > r->start_ns ? s->time - r->start_ns : 0,
+		.cpu = s->cpu,
+		.outcome = s->outcome,
+		.kind = s->kind,
+		.count = 1,
+		.weight = r->period_ns,
+	};
+	struct person *person = people__of(r->people, s->pid);
+	int64_t thread, stack = -ENOENT;
+
+	if (!person)
+		return -ENOMEM;
+	thread = people__thread(r->people, person, s->tid);
+	if (thread < 0)
+		return (int)thread;
+	if (s->stack) {
+		stack = people__stack(r->people, person, s->stack, s->leaf, &sample.outcome);
+		if (stack == -ENOENT)
+			sample.outcome = PYBPF_STACK_MISSING;
+	}
+	if (stack == -ENOENT)
+		stack = marker_stack(r, sample.outcome);
+	if (stack < 0)
+		return (int)stack;
+	sample.thread = (uint32_t)thread;
+	sample.stack = (uint32_t)stack;
+	if (profile__add_sample(r->profile, &sample))
+		return -ENOMEM;
+	r->counts.written++;
+	if (outcome__class(sample.outcome) == OUTCOME_TRUNCATED)
+		r->counts.truncated[sample.outcome]++;
+	return 0;
+}
+
+int recorder__take(void *arg, const void *record, size_t size)
+{
+	struct recorder *r = arg;
+	uint32_t type;
+
+	if (size < sizeof(type))
+		return 0;
+	memcpy(&type, record, sizeof(type));
+	/* A record that memory does not suffice for is missed by the samples that need it: these count as truncated. */
+	switch (type) {
+	case REC_SAMPLE:
+		if (size >= sizeof(struct rec_sample) && add_sample(r, record))
+			r->counts.lost[PYBPF_NO_MEMORY]++;
+		break;
+	case REC_STACK:
+		if (size >= sizeof(struct rec_stack))
+			people__on_stack(r->people, record, size);
+		break;
+	case REC_CODE:
+		if (size >= sizeof(struct rec_code))
+			people__on_code(r->people, record, size);
+		break;
+	case REC_PROC:
+		if (size >= sizeof(struct rec_proc))
+			people__on_proc(r->people, record, size);
+		break;
+	case REC_THREAD:
+		if (size >= sizeof(struct rec_thread))
+			people__on_thread(r->people, record);
+		break;
+	case REC_EXIT:
+		if (size >= sizeof(struct rec_life))
+			people__on_exit(r->people, record);
+		break;
+	}
+	return 0;
+}
+
+void recorder__counts(const struct recorder *r, struct recorder_counts *out)
+{
+	*out = r->counts;
+	out->processes = profile__process_count(r->profile);
+	out->threads = profile__thread_count(r->profile);
+	out->stacks = profile__stack_count(r->profile) - 1;
+	out->code_objects = codes__count(r->codes);
+}
+
+uint64_t recorder__live(const struct recorder *r)
+{
+	return people__live(r->people);
+}

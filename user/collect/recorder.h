@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Turns the records of the ring into a profile: who the processes and threads are, what their code objects are called,
+ * which frames a stack is made of. Everything is resolved as it comes, so that nothing is owed to a process that dies.
+ */
+#ifndef PYBPF_RECORDER_H
+#define PYBPF_RECORDER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "collect/interps.h"
+#include "store/profile.h"
+
+struct recorder;
+
+/* Samples are dated from `start_ns` (CLOCK_MONOTONIC) on and weigh `period_ns` each. p and interps must outlive the
+ * recorder. NULL when out of memory. */
+struct recorder *recorder__new(struct profile *p, const struct interps *interps, uint64_t start_ns,
+			       uint64_t period_ns);
+void recorder__free(struct recorder *r); /* NULL is fine */
+
+/* Takes one record (the kernel_record_fn of kernel__drain; arg is the recorder). Records that it does not know, and
+ * REC_FILE, are passed over. 0; a record that memory does not suffice for is counted as lost, not an error. */
+int recorder__take(void *arg, const void *record, size_t size);
+
+struct recorder_counts {
+	uint64_t written;
+	uint64_t lost[PYBPF_OUTCOME_COUNT]; /* in user space: NO_MEMORY */
+	uint64_t truncated[PYBPF_OUTCOME_COUNT];
+	uint64_t processes, threads, stacks, code_objects;
+};
+void recorder__counts(const struct recorder *r, struct recorder_counts *out);
+/* Processes that were introduced and have not ended. */
+uint64_t recorder__live(const struct recorder *r);
+
+#endif
