@@ -374,6 +374,8 @@ static void test_stepwise(void **state)
 		"/magic/srv",
 		"/srv/a/b/c/../../x/y/__init__.py",
 		"/self/self/self/srv/a",
+		"/srv/a/deep/python3.11",
+		"/srv/a/deep/..",
 	};
 	struct place *p = *state;
 	char name[300], target[300];
@@ -385,6 +387,7 @@ static void test_stepwise(void **state)
 	make_link(p->root, "loop", "loop");
 	make_link(p->root, "nowhere", "dangling");
 	make_link(p->root, ".", "self");
+	make_link(p->root, "/usr/lib", "srv/a/deep");
 	make_link(p->root, "/srv/a", "chain0");
 	make_link(p->root, "/proc/self/root", "magic");
 	for (int i = 1; i <= 20; i++) {
