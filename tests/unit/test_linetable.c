@@ -233,7 +233,7 @@ static void test_extremes(void **state)
 			 INT32_MAX); /* and back */
 	assert_int_equal(line_at(LINETABLE_LNOTAB, "\2\1", 2, INT32_MAX, 2), INT32_MIN);
 	assert_int_equal(line_at(LINETABLE_310, "\2\1", 2, INT32_MAX, 0), NONE);
-	assert_int_equal(line_at(LINETABLE_LNOTAB, NULL, 0, 3, UINT32_MAX - 1), 3);
+	assert_int_equal(line_at(LINETABLE_LNOTAB, NULL, 0, 3, UINT32_MAX), 3);
 	assert_int_equal(linetable__lookup(LINETABLE_310, far, (size_t)INT32_MAX + 1, 0, 0, NULL),
 			 -EBADMSG);
 	assert_int_equal(linetable_index__new(LINETABLE_310, far, (size_t)INT32_MAX + 1, 0, &x),
@@ -319,6 +319,21 @@ static void test_waypoints(void **state)
 	linetable_index__free(NULL);
 }
 
+/* The last line of an lnotab has no end, also where a waypoint would fall on the table's. */
+static void test_waypoint_at_end(void **state)
+{
+	uint8_t t[40 * 2];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t); i++)
+		t[i] = 1;
+	for (size_t n = 0; n <= 40; n++) {
+		assert_int_equal(line_at(LINETABLE_LNOTAB, t, n * 2, 1, (uint32_t)n), n + 1);
+		assert_int_equal(line_at(LINETABLE_LNOTAB, t, n * 2, 1, UINT32_MAX), n + 1);
+		assert_int_equal(line_at(LINETABLE_310, t, n * 2, 1, (uint32_t)n), NONE);
+	}
+}
+
 /* Bytes of all sorts, and every cut of them: no step too far, and both look-ups agree. */
 static void test_any_bytes(void **state)
 {
@@ -361,6 +376,7 @@ int main(void)
 		cmocka_unit_test(test_nearest),
 		cmocka_unit_test(test_waypoints),
 		cmocka_unit_test(test_any_bytes),
+		cmocka_unit_test(test_waypoint_at_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

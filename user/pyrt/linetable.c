@@ -63,7 +63,8 @@ static int seek(enum linetable_kind kind, struct linetable_cursor *c, uint32_t o
 	int err;
 
 	while ((err = next(c, r)) > 0) {
-		if (offset < r->end)
+		/* The last line of an lnotab has no end. */
+		if (offset < r->end || r->end == UINT32_MAX)
 			return 0;
 	}
 	return err ? err : -ENODATA;
@@ -95,20 +96,26 @@ static uint8_t *index_table(const struct linetable_index *x)
 	return (uint8_t *)(x->waypoints + x->nwaypoints);
 }
 
-/* Walks the whole table and notes each 32nd entry in `out`, unless NULL; how many these are. */
+/* Walks the whole table and notes each 32nd entry in `out`, unless NULL; how many these are, at
+ * least one. */
 static uint32_t place_waypoints(enum linetable_kind kind, struct linetable_cursor c,
 				struct waypoint *out)
 {
 	struct linetable_range r;
 	uint32_t entries = 0, count = 0;
+	bool more;
 
 	do {
-		if (entries++ % WAYPOINT_ENTRIES)
+		struct waypoint here = {c.pos, c.offset, c.line};
+
+		more = next_of[kind](&c, &r) > 0;
+		/* The end is no entry: a search from there would find nothing. */
+		if (entries++ % WAYPOINT_ENTRIES || (!more && count))
 			continue;
 		if (out)
-			out[count] = (struct waypoint){c.pos, c.offset, c.line};
+			out[count] = here;
 		count++;
-	} while (next_of[kind](&c, &r) > 0);
+	} while (more);
 	return count;
 }
 
@@ -208,7 +215,7 @@ int linetable_index__nearest(const struct linetable_index *x, int64_t offset,
 	int32_t line = 0;
 
 	if (offset >= 0) {
-		where = offset < UINT32_MAX ? (uint32_t)offset : UINT32_MAX - 1;
+		where = offset < UINT32_MAX ? (uint32_t)offset : UINT32_MAX;
 		if (!linetable_index__lookup(x, where, &l) && l.line > 0) {
 			*out = l;
 			return 0;
