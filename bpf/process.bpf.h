@@ -35,7 +35,7 @@ static __always_inline struct file_info *file__lookup(struct file *file, struct 
 static __always_inline void proc__from_exe(struct proc_info *p, const struct file_info *f, __u64 start_code)
 {
 	p->state = PROC_NEW;
-	p->flags = 0;
+	p->flags = f->flags;
 	p->layout = f->layout;
 	p->source = f->source;
 	/* fs/binfmt_elf.c: start_code is where the lowest executable segment was loaded */

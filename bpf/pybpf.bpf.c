@@ -186,6 +186,8 @@ static __always_inline void sample(struct scratch *s, struct proc_info *p, const
 		outcome = PYBPF_EXITING;
 	} else if (p->state == PROC_PENDING) {
 		outcome = PYBPF_LAYOUT_PENDING;
+	} else if (p->flags & PROC_UNSUPPORTED) {
+		outcome = PYBPF_UNSUPPORTED;
 	} else {
 		outcome = walk__find_tstate(p, lay, task->thread_pointer, &tstate);
 		if (outcome == PYBPF_OK)

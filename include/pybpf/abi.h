@@ -120,7 +120,7 @@ struct file_info {
 	__u32 source;        /* enum py_tstate_source */
 	__u32 tss_base;      /* thread-pointer offset of the data of pthread key 0 */
 	__u32 tss_stride;    /* bytes between two keys */
-	__u32 pad;
+	__u32 flags;         /* enum proc_flag that its processes begin with */
 };
 
 enum proc_state {
@@ -128,13 +128,13 @@ enum proc_state {
 	PROC_WANTED,
 	PROC_UNWANTED,
 	PROC_PENDING,  /* its executable has not been described yet */
-	PROC_UNSUPPORTED,
 };
 
 enum proc_flag {
 	PROC_INTRODUCED = 1 << 0, /* its PROC record is in the ring */
 	PROC_VOLATILE = 1 << 1,   /* code addresses were seen to be reused: validate every frame */
 	PROC_TSS_LEVEL2 = 1 << 2, /* the pthread key is beyond the first block */
+	PROC_UNSUPPORTED = 1 << 3, /* a Python that can't be read: samples say so */
 };
 
 struct proc_info {

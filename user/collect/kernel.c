@@ -158,6 +158,13 @@ int kernel__add_target(struct kernel *k, uint32_t pid)
 	return bpf_map__update_elem(k->skel->maps.pids, &pid, sizeof(pid), &one, sizeof(one), BPF_ANY);
 }
 
+bool kernel__is_target(struct kernel *k, uint32_t pid)
+{
+	uint32_t one;
+
+	return !bpf_map__lookup_elem(k->skel->maps.pids, &pid, sizeof(pid), &one, sizeof(one), 0);
+}
+
 int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index)
 {
 	int err;
@@ -195,12 +202,14 @@ void kernel__forget_process(struct kernel *k, uint32_t pid)
 	bpf_map__delete_elem(k->skel->maps.procs, &pid, sizeof(pid), 0);
 }
 
-bool kernel__knows_process(struct kernel *k, uint32_t pid)
+int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out)
 {
-	struct proc_info info;
+	return bpf_map__lookup_elem(k->skel->maps.procs, &pid, sizeof(pid), out, sizeof(*out), 0);
+}
 
-	return !bpf_map__lookup_elem(k->skel->maps.procs, &pid, sizeof(pid), &info, sizeof(info), 0) &&
-	       info.state != PROC_PENDING;
+int kernel__next_target(struct kernel *k, uint32_t *pid)
+{
+	return bpf_map__get_next_key(k->skel->maps.pids, *pid ? pid : NULL, pid, sizeof(*pid));
 }
 
 void kernel__next_epoch(struct kernel *k)

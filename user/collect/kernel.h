@@ -41,6 +41,8 @@ struct bpf_program *kernel__tick_program(struct kernel *k);
 /* A target by pid (initial namespace). 0 or -errno. */
 int kernel__add_target(struct kernel *k, uint32_t pid);
 
+bool kernel__is_target(struct kernel *k, uint32_t pid);
+
 /* Makes a layout known; its index goes to *index. Equal layouts share one. 0, -ENOSPC when all are taken. */
 int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index);
 
@@ -53,7 +55,10 @@ int kernel__describe_file(struct kernel *k, const struct file_key *key, const st
  */
 int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak);
 void kernel__forget_process(struct kernel *k, uint32_t pid);
-bool kernel__knows_process(struct kernel *k, uint32_t pid);
+/* What is published of a process. 0 or -ENOENT. */
+int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out);
+/* The targets one after the other: start with *pid = 0; 0 and the next in *pid, -ENOENT at the end. */
+int kernel__next_target(struct kernel *k, uint32_t *pid);
 
 /* Starts another epoch: stacks are told anew, and code objects validated, when next seen. */
 void kernel__next_epoch(struct kernel *k);

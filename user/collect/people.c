@@ -360,9 +360,12 @@ int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
 	told.leaf_base = instr_base(layout, frames[0].code);
 	known = hmap__get(&who->stacks, r->stack);
 	if (known) {
-		/* Told again: another epoch, or a code object has changed. What was said of it before stands as it was. */
-		who->told.data[*known] = told;
-		hmap__free(&who->places);
+		/* Told again: another epoch, or a code object has changed. Samples from now on mean this one. */
+		struct told_stack *before = &who->told.data[*known];
+
+		if (before->parent != told.parent || before->leaf_code != told.leaf_code)
+			hmap__free(&who->places);
+		*before = told;
 		return 0;
 	}
 	if (vec__push(&who->told, told))

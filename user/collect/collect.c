@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/collect.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "collect/clock.h"
+#include "collect/interps.h"
+#include "collect/kernel.h"
+#include "collect/recorder.h"
+#include "collect/sideband.h"
+#include "sys/proc.h"
+
+#define SECOND         1000000000ull
+#define EPOCH_NS       (5 * SECOND)
+#define ENDED_CHECK_NS (SECOND / 20)
+
+enum poll_tag { TAG_RING, TAG_SIDEBAND };
+
+struct collect {
+	struct kernel *kernel;
+	struct interps *interps;
+	struct sideband *sideband;
+	struct clock_set *clocks;
+	struct profile *profile;
+	struct recorder *recorder;
+	int epoll_fd;
+	bool has_targets;
+	uint32_t rate_hz, cpus;
+	uint64_t start_ns, start_unix_ns, stop_ns; /* CLOCK_MONOTONIC; stop_ns 0 while running */
+	uint64_t last_second, last_epoch, last_ended_check;
+	char *words;
+};
+
+static uint64_t clock_ns(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+static bool process_ended(uint32_t pid)
+{
+	struct proc_stat stat;
+
+	return proc__stat((pid_t)pid, &stat) || stat.state == 'Z' || stat.state == 'X';
+}
+
+static int add_targets(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	for (size_t i = 0; i < config->pid_count; i++) {
+		uint32_t pid = config->pids[i];
+		int err;
+
+		if (process_ended(pid))
+			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
+		err = kernel__add_target(c->kernel, pid);
+		if (err)
+			return err__errno(e, err, "adding process %u", pid);
+	}
+	return 0;
+}
+
+/* Every named process must be Python: one that is not is the user's mistake, and is said. */
+static int check_targets(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	for (size_t i = 0; i < config->pid_count && !config->command; i++) {
+		uint32_t pid = config->pids[i];
+		struct err why = {0};
+		int err = interps__check_pid(c->interps, pid, &why);
+
+		if (err == -ESRCH || (err < 0 && process_ended(pid)))
+			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
+		if (err == -ENOTSUP)
+			return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
+		if (err < 0)
+			return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
+		if (!err && !config->follow_children)
+			return err__set(e, -ENOEXEC,
+					"process %u is not a Python process; `pybpf list` shows those that are", pid);
+		if (err > 0)
+			err = interps__scan(c->interps, pid, e);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Descendants that exist already are targets as well: their parents come first in what is added. */
+static int add_descendants(struct collect *c, struct err *e)
+{
+	struct proc_pids it;
+	bool grown = true;
+
+	while (grown) {
+		int err = proc_pids__open(&it, e);
+		pid_t pid;
+
+		if (err)
+			return err;
+		grown = false;
+		while ((pid = proc_pids__next(&it))) {
+			struct proc_stat stat;
+
+			if (proc__stat(pid, &stat) || stat.ppid <= 0 ||
+			    !kernel__is_target(c->kernel, (uint32_t)stat.ppid) ||
+			    kernel__is_target(c->kernel, (uint32_t)pid))
+				continue;
+			if (!kernel__add_target(c->kernel, (uint32_t)pid))
+				grown = true;
+		}
+		proc_pids__close(&it);
+	}
+	return 0;
+}
+
+static int find_processes(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	int err = add_targets(c, config, e);
+
+	if (!err && config->follow_children)
+		err = add_descendants(c, e);
+	if (!err)
+		err = check_targets(c, config, e);
+	if (!err && (!config->pid_count || config->follow_children)) {
+		err = interps__scan(c->interps, 0, e);
+		err = err < 0 ? err : 0;
+	}
+	return err;
+}
+
+static int watch(struct collect *c, struct err *e)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG_RING};
+
+	c->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (c->epoll_fd < 0 || epoll_ctl(c->epoll_fd, EPOLL_CTL_ADD, kernel__ring_fd(c->kernel), &event))
+		return err__errno(e, -errno, "watching the ring");
+	return sideband__poll_with(c->sideband, c->epoll_fd, TAG_SIDEBAND);
+}
+
+/*
+ * What the load has left behind goes back to the system: libbpf parses all of the kernel's BTF. And when every CPU is
+ * busy with targets, the profiler must still be scheduled in time to learn of new processes.
+ */
+static void settle(void)
+{
+	malloc_trim(0);
+	setpriority(PRIO_PROCESS, 0, -20);
+}
+
+int collect__new(const struct collect_config *config, struct collect **out, struct err *e)
+{
+	struct kernel_config kernel = {
+		.rate_hz = config->rate_hz,
+		.filter_pids = config->pid_count > 0,
+		.follow_children = config->follow_children,
+		.comm = config->comm,
+		.filter_uid = config->filter_uid,
+		.uid = config->uid,
+	};
+	struct collect *c = calloc(1, sizeof(*c));
+	int err;
+
+	if (!c)
+		return err__errno(e, -ENOMEM, "starting to record");
+	c->epoll_fd = -1;
+	c->rate_hz = config->rate_hz;
+	c->has_targets = config->pid_count > 0;
+	c->words = strdup(config->words ? config->words : "");
+	c->profile = profile__new(config->keep_order);
+	err = c->words && c->profile ? 0 : err__errno(e, -ENOMEM, "starting to record");
+	if (!err)
+		err = kernel__load(&kernel, &c->kernel, e);
+	if (err)
+		goto fail;
+	c->interps = interps__new(c->kernel);
+	err = c->interps ? kernel__attach(c->kernel, e) : err__errno(e, -ENOMEM, "starting to record");
+	if (!err)
+		err = sideband__open(&c->sideband, e);
+	if (!err)
+		err = watch(c, e);
+	if (!err)
+		err = find_processes(c, config, e);
+	if (err)
+		goto fail;
+	settle();
+	*out = c;
+	return 0;
+fail:
+	collect__free(c);
+	return err;
+}
+
+void collect__free(struct collect *c)
+{
+	if (!c)
+		return;
+	clock_set__stop(c->clocks);
+	recorder__free(c->recorder);
+	interps__free(c->interps);
+	sideband__close(c->sideband);
+	kernel__free(c->kernel);
+	profile__free(c->profile);
+	if (c->epoll_fd >= 0)
+		close(c->epoll_fd);
+	free(c->words);
+	free(c);
+}
+
+int collect__start(struct collect *c, struct err *e)
+{
+	int err;
+
+	c->start_ns = clock_ns(CLOCK_MONOTONIC);
+	c->start_unix_ns = clock_ns(CLOCK_REALTIME);
+	c->last_second = c->last_epoch = c->start_ns;
+	c->recorder = recorder__new(c->profile, c->interps, c->start_ns, SECOND / c->rate_hz);
+	if (!c->recorder)
+		return err__errno(e, -ENOMEM, "starting to record");
+	err = clock_set__start(kernel__tick_program(c->kernel), c->rate_hz, &c->clocks, e);
+	if (!err)
+		c->cpus = clock_set__running(c->clocks);
+	return err;
+}
+
+/* The kernel's questions are answered before later records are looked at. */
+static int take_record(void *arg, const void *record, size_t size)
+{
+	struct collect *c = arg;
+	const struct rec_file *file = record;
+
+	if (size >= sizeof(*file) && file->type == REC_FILE)
+		interps__on_file(c->interps, file);
+	return recorder__take(c->recorder, record, size);
+}
+
+static int take_all(struct collect *c, struct err *e)
+{
+	int n;
+
+	if (sideband__drain(c->sideband, interps__on_mmap, c->interps))
+		interps__scan(c->interps, 0, NULL); /* some mappings were missed: look at everyone again */
+	n = kernel__drain(c->kernel, take_record, c);
+	return n < 0 ? err__errno(e, n, "reading the ring") : n;
+}
+
+/* Whether no target is left, be it that all have ended or that those left are zombies. */
+static bool all_ended(struct collect *c)
+{
+	uint32_t pid = 0;
+
+	while (!kernel__next_target(c->kernel, &pid)) {
+		if (!process_ended(pid))
+			return false;
+	}
+	return true;
+}
+
+int collect__step(struct collect *c, int timeout_ms, struct err *e)
+{
+	struct epoll_event events[16];
+	uint64_t now;
+	int err;
+
+	if (epoll_wait(c->epoll_fd, events, ARRAY_SIZE(events), timeout_ms) < 0 && errno != EINTR)
+		return err__errno(e, -errno, "waiting for samples");
+	err = take_all(c, e);
+	if (err < 0)
+		return err;
+	now = clock_ns(CLOCK_MONOTONIC);
+	if (now - c->last_epoch >= EPOCH_NS) {
+		kernel__next_epoch(c->kernel);
+		c->last_epoch = now;
+	}
+	if (now - c->last_second >= SECOND) {
+		err = clock_set__refresh(c->clocks, e);
+		if (err >= 0)
+			err = sideband__refresh(c->sideband, e);
+		if (err < 0)
+			return err;
+		c->last_second = now;
+	}
+	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {
+		c->last_ended_check = now;
+		return all_ended(c);
+	}
+	return 0;
+}
+
+static int set_meta(struct collect *c)
+{
+	struct utsname host;
+	struct profile_meta meta = {
+		.version = (char *)PYBPF_VERSION,
+		.command = c->words,
+		.start_unix_ns = c->start_unix_ns,
+		.duration_ns = collect__elapsed_ns(c),
+		.rate_hz = c->rate_hz,
+		.cpus = c->cpus,
+	};
+
+	if (!uname(&host)) {
+		meta.host = host.nodename;
+		meta.kernel = host.release;
+		meta.machine = host.machine;
+	}
+	return profile__set_meta(c->profile, &meta);
+}
+
+int collect__stop(struct collect *c, struct err *e)
+{
+	struct profile_accounts accounts;
+	int err;
+
+	clock_set__stop(c->clocks); /* returns when no program runs any more: what is in the ring is all */
+	c->clocks = NULL;
+	c->stop_ns = clock_ns(CLOCK_MONOTONIC);
+	do
+		err = take_all(c, e);
+	while (err > 0);
+	if (!err && set_meta(c))
+		err = err__errno(e, -ENOMEM, "finishing the profile");
+	collect__accounts(c, &accounts);
+	profile__set_accounts(c->profile, &accounts);
+	return err;
+}
+
+void collect__accounts(struct collect *c, struct profile_accounts *out)
+{
+	struct recorder_counts user;
+	struct bpf_counters kernel = {0};
+	struct rusage usage;
+
+	*out = (struct profile_accounts){0};
+	recorder__counts(c->recorder, &user);
+	kernel__counters(c->kernel, &kernel);
+	out->taken = kernel.taken;
+	out->written = user.written;
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
+		out->lost[i] = kernel.lost[i] + user.lost[i];
+		out->truncated[i] = user.truncated[i];
+	}
+	out->processes = user.processes;
+	out->threads = user.threads;
+	out->stacks = user.stacks;
+	out->code_objects = user.code_objects;
+	kernel__run_stats(c->kernel, &out->bpf_run_ns, &out->bpf_runs);
+	if (!getrusage(RUSAGE_SELF, &usage)) {
+		out->user_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
+				   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+		out->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
+	}
+}
+
+uint64_t collect__elapsed_ns(const struct collect *c)
+{
+	return (c->stop_ns ? c->stop_ns : clock_ns(CLOCK_MONOTONIC)) - c->start_ns;
+}
+
+uint64_t collect__live_processes(const struct collect *c)
+{
+	return recorder__live(c->recorder);
+}
+
+uint32_t collect__cpus(const struct collect *c)
+{
+	return c->cpus;
+}
+
+struct profile *collect__take_profile(struct collect *c)
+{
+	return take_ptr(c->profile);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A recording: loads the program, finds the interpreters, runs the clocks, drains the ring, and has a profile in the
+ * end.
+ *
+ *	collect__new -> collect__start -> collect__step ... -> collect__stop -> collect__take_profile -> collect__free
+ */
+#ifndef PYBPF_COLLECT_H
+#define PYBPF_COLLECT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/profile.h"
+
+struct collect;
+
+struct collect_config {
+	uint32_t rate_hz;
+	const uint32_t *pids; /* targets; none: every process */
+	size_t pid_count;
+	bool command;         /* pids[0] is a command that waits to be started: it runs no Python yet */
+	bool follow_children;
+	const char *comm; /* NULL: any */
+	bool filter_uid;
+	uint32_t uid;
+	bool keep_order;   /* samples one by one, for formats with a time line */
+	const char *words; /* the command line of this run, for the profile's meta data */
+};
+
+/*
+ * Everything but the clocks: the program is loaded, hooks are attached, the processes that run are known. Errors: -EPERM,
+ * -ENOTSUP as kernel__load; -ESRCH when a pid does not exist; -ENOEXEC when one is not Python, or a Python that can't
+ * be read; -ENOMEM.
+ */
+int collect__new(const struct collect_config *config, struct collect **out, struct err *e);
+void collect__free(struct collect *c); /* NULL is fine; stops what runs */
+
+/* Starts the clocks: samples are taken from now on. 0 or -errno. */
+int collect__start(struct collect *c, struct err *e);
+
+/*
+ * Waits for at most timeout_ms and takes in what has come. 1 when every target has ended, 0 otherwise (also when a signal
+ * came), or -errno.
+ */
+int collect__step(struct collect *c, int timeout_ms, struct err *e);
+
+/* Stops the clocks and takes in all that is left. 0 or -errno. */
+int collect__stop(struct collect *c, struct err *e);
+
+/* How it goes: for a progress line, and the accounts once stopped. */
+void collect__accounts(struct collect *c, struct profile_accounts *out);
+uint64_t collect__elapsed_ns(const struct collect *c);
+uint64_t collect__live_processes(const struct collect *c);
+uint32_t collect__cpus(const struct collect *c);
+
+/* The finished profile, meta data and accounts included. The caller's from now on. NULL when it was taken before. */
+struct profile *collect__take_profile(struct collect *c);
+
+#endif

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/interps.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "base/vec.h"
+#include "collect/pyproc.h"
+
+struct interps {
+	struct kernel *kernel;
+	struct pyfiles *files;
+	struct vec(struct interp) known; /* by index of the layout */
+};
+
+struct interps *interps__new(struct kernel *k)
+{
+	struct interps *x = calloc(1, sizeof(*x));
+
+	if (!x)
+		return NULL;
+	x->kernel = k;
+	x->files = pyfiles__new();
+	if (!x->files) {
+		free(x);
+		return NULL;
+	}
+	return x;
+}
+
+void interps__free(struct interps *x)
+{
+	if (!x)
+		return;
+	pyfiles__free(x->files);
+	vec__free(&x->known);
+	free(x);
+}
+
+const struct interp *interps__get(const struct interps *x, uint32_t layout)
+{
+	return layout < x->known.len ? &x->known.data[layout] : NULL;
+}
+
+/* The layout's index in the kernel; interps hears of it at the same time. */
+static int add_layout(struct interps *x, const struct pyfile *file, uint32_t *index)
+{
+	struct interp fresh = {.layout = file->layout.abi};
+	struct str version = {0};
+	int err = kernel__add_layout(x->kernel, &file->layout.abi, index);
+
+	if (err || *index < x->known.len)
+		return err;
+	if (!pyrt_binary__describe(&file->binary, &version))
+		snprintf(fresh.version, sizeof(fresh.version), "%s", str__cstr(&version));
+	str__free(&version);
+	return vec__push(&x->known, fresh);
+}
+
+/* What the kernel needs to know of a file; *file NULL: it holds no Python. */
+static int describe(struct interps *x, const struct pyfile *file, struct file_info *out)
+{
+	int err;
+
+	*out = (struct file_info){.state = FILE_STATE_PLAIN};
+	if (!file)
+		return 0;
+	out->state = FILE_STATE_PYTHON;
+	out->ctime_ns = file->ctime_ns;
+	out->text_start = file->text_start;
+	out->runtime = file->binary.runtime;
+	if (!file->usable) {
+		out->flags = PROC_UNSUPPORTED;
+		return 0;
+	}
+	err = add_layout(x, file, &out->layout);
+	if (err)
+		return err;
+	out->source = PY_TSTATE_TSS;
+	out->tss_base = file->pthread.base;
+	out->tss_stride = file->pthread.stride;
+	return 0;
+}
+
+static void proc_info__of(struct proc_info *p, const struct file_info *file, uint64_t runtime)
+{
+	*p = (struct proc_info){
+		.state = PROC_NEW,
+		.flags = file->flags,
+		.layout = file->layout,
+		.source = file->source,
+		.runtime = runtime,
+		.slot = {file->tstate_tls[0], file->tstate_tls[1]},
+		.tss_base = file->tss_base,
+		.tss_stride = file->tss_stride,
+	};
+}
+
+static int publish(struct interps *x, const struct pyproc *p)
+{
+	struct proc_info info, now;
+	struct file_info file;
+	int err = describe(x, p->file, &file);
+
+	if (err)
+		return err;
+	err = kernel__describe_file(x->kernel, &p->file->key, &file);
+	if (err)
+		return err;
+	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
+	    now.runtime == p->runtime)
+		return 0; /* the kernel was faster */
+	proc_info__of(&info, &file, p->runtime);
+	return kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
+}
+
+int interps__scan(struct interps *x, uint32_t pid, struct err *e)
+{
+	struct pyproc_scan scan;
+	struct pyproc p;
+	int err, found = 0;
+
+	if (pid) {
+		err = pyproc__find(x->files, (pid_t)pid, &p, e);
+		if (err > 0)
+			err = publish(x, &p) ?: 1;
+		return err;
+	}
+	err = pyproc_scan__open(&scan, x->files, e);
+	if (err)
+		return err;
+	while ((err = pyproc_scan__next(&scan, &p)) > 0)
+		found += !publish(x, &p);
+	pyproc_scan__close(&scan);
+	return err < 0 ? err : found;
+}
+
+int interps__check_pid(struct interps *x, uint32_t pid, struct err *e)
+{
+	struct pyproc p;
+	int err = pyproc__find(x->files, (pid_t)pid, &p, e);
+
+	if (err <= 0)
+		return err;
+	if (!p.file->usable)
+		return err__set(e, -ENOTSUP, "%s", p.file->why);
+	return 1;
+}
+
+/* The mapping of its executable's code in a process that has just been exec'ed. */
+static int exe_mapping(pid_t pid, const struct file_key *key, struct interps *x, const struct pyfile **file)
+{
+	struct proc_maps *maps;
+	struct proc_map map;
+	int err = proc_maps__open(pid, &maps, NULL);
+
+	if (err)
+		return err;
+	while ((err = proc_maps__next(maps, &map)) > 0) {
+		if (map.exec && map.ino == key->ino && map.dev == key->dev) {
+			err = pyfiles__get(x->files, pid, &map, file, NULL);
+			break;
+		}
+	}
+	if (err >= 0 && !(map.exec && map.ino == key->ino && map.dev == key->dev))
+		err = -ENOENT;
+	proc_maps__close(maps);
+	return err;
+}
+
+void interps__on_file(struct interps *x, const struct rec_file *r)
+{
+	const struct pyfile *file = NULL;
+	struct file_info info;
+
+	/* One that can't be looked at any more stays pending: the next process that runs it asks again. */
+	if (!exe_mapping((pid_t)r->pid, &r->key, x, &file) && !describe(x, file, &info))
+		kernel__describe_file(x->kernel, &r->key, &info);
+}
+
+void interps__on_mmap(void *arg, const struct sideband_mmap *m)
+{
+	struct interps *x = arg;
+	const struct pyfile *file = NULL;
+	struct pyproc p;
+	struct proc_map map = {
+		.start = m->start,
+		.end = m->start + m->length,
+		.offset = m->offset,
+		.ino = m->ino,
+		.dev = m->dev,
+		.exec = true,
+		.path = m->path,
+	};
+
+	if (!m->ino || pyfiles__get(x->files, (pid_t)m->pid, &map, &file, NULL) || !file)
+		return;
+	p = (struct pyproc){
+		.pid = (pid_t)m->pid,
+		.file = file,
+		.runtime = m->start - m->offset - file->text_vaddr + file->binary.runtime,
+	};
+	publish(x, &p);
+}
