@@ -87,9 +87,8 @@ def _ask(command):
 
 
 def _tell():
-    import sysconfig
-    print(sys.implementation.name, *sys.version_info[:3], sys.hexversion,
-          int(bool(sysconfig.get_config_var("Py_GIL_DISABLED"))))
+    # sysconfig would know more, but Debian's debug builds lack its data.
+    print(sys.implementation.name, *sys.version_info[:3], sys.hexversion, int("t" in sys.abiflags))
 
 
 @functools.lru_cache(maxsize=None)
@@ -107,7 +106,7 @@ def find():
             continue
         version, hexversion, free = said
         kinds = frozenset(kinds) | ({"free-threaded"} if free else set())
-        origin = re.sub(r"-[0-9.]+t?$", "", origin)
+        origin = re.sub(r"-[0-9.]+t?(?=-|$)", "", origin)
         base = ident = "%d.%d.%d%s-%s" % (version + ("t" if free else "", origin))
         while ident in found:
             ident = "%s-%d" % (base, len(found))

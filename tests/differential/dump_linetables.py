@@ -16,7 +16,6 @@ import dis
 import marshal
 import os
 import sys
-import sysconfig
 import types
 import warnings
 
@@ -61,9 +60,8 @@ class C(object):
 
 
 def library():
-    """Its folder. os.__file__ is right where a bundle was moved and sysconfig was not told."""
-    folder = sysconfig.get_path("stdlib")
-    return folder if os.path.isdir(folder) else os.path.dirname(os.__file__)
+    """Its folder. sysconfig need not know that a bundle was moved, and Debian's debug builds lack its data."""
+    return os.path.dirname(os.__file__)
 
 
 def std_files(dirs):
