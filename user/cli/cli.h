@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What commands share: the table of commands, exit statuses, options from tables, and the only functions that
+ * print.
+ */
+#ifndef PYBPF_CLI_H
+#define PYBPF_CLI_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+enum exit_status {
+	EXIT_OK = 0,
+	EXIT_RUNTIME = 1,
+	EXIT_USAGE = 2,
+	EXIT_NOTHING = 3,   /* no such process, not Python, no sample */
+	EXIT_FORBIDDEN = 4, /* not permitted, or not supported by the kernel */
+};
+
+struct cli_option {
+	char letter;      /* 0: none */
+	const char *name; /* long name */
+	const char *arg;  /* name of its value as help shows it, NULL: none; "[FILE]": may be left out */
+	const char *help;
+	int id;            /* what the parser hands to the command */
+	const char *group; /* heading in --help, where it changes */
+	const char *choices; /* for completions: words separated by spaces, or "@file", "@pid", "@user" */
+};
+
+struct command {
+	const char *name;
+	const char *synopsis; /* behind the name: "[target] [options]" */
+	const char *summary;  /* one line */
+	const char *details;  /* more for --help, may be NULL */
+	const struct cli_option *options; /* ended by one without a name */
+	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+};
+
+extern const struct command *const commands[]; /* NULL-terminated; in main.c */
+const struct command *command__find(const char *word, struct err *e); /* by name or unambiguous prefix */
+
+/*
+ * Goes through the options of argv. `take` gets each with its value (NULL: none) and returns 0 or an error with *e set.
+ * --help is answered here. Stops at `--` or the first word that is no option: *rest is its index. Returns 0, -EINVAL with
+ * *e set, or 1 when help was asked for and given.
+ */
+int cli__parse(const struct command *c, int argc, char **argv, int *rest,
+	       int (*take)(void *arg, int id, const char *value, struct err *e), void *arg, struct err *e);
+
+/* `pybpf COMMAND: text` on standard error, with `try 'pybpf COMMAND --help'` for usage errors. Return the status. */
+int cli__usage(const char *command, const struct err *e);
+int cli__fail(enum exit_status status, const struct err *e);
+/* The exit status for an error of collect and below. */
+enum exit_status cli__status_of(int code);
+
+void cli__help(const struct command *c);
+
+/* The invoking user under sudo: true and the ids where SUDO_UID and SUDO_GID are set and we are root. */
+bool cli__sudo_user(uint32_t *uid, uint32_t *gid);
+
+extern const struct command command_record, command_report, command_list, command_check, command_completions;
+
+#endif

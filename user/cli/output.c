@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "cli/cli.h"
+
+struct output {
+	char *path;
+	char *temporary; /* NULL: written in place (standard output, a device, a pipe) */
+	FILE *file;
+};
+
+static void output__free(struct output *o)
+{
+	if (o->file && o->file != stdout)
+		fclose(o->file);
+	free(o->temporary);
+	free(o->path);
+	free(o);
+}
+
+/* A new file beside the target, with the permissions that a plain creation would give. */
+static int open_beside(struct output *o, struct err *e)
+{
+	const char *slash = strrchr(o->path, '/');
+	mode_t mask = umask(0);
+	uint32_t uid, gid;
+	int fd;
+
+	umask(mask);
+	if (asprintf(&o->temporary, "%.*s.%s.XXXXXX", slash ? (int)(slash - o->path) + 1 : 0, o->path,
+		     slash ? slash + 1 : o->path) < 0) {
+		o->temporary = NULL;
+		return err__errno(e, -ENOMEM, "%s", o->path);
+	}
+	fd = mkostemp(o->temporary, O_CLOEXEC);
+	if (fd < 0) {
+		int err = -errno;
+
+		free(o->temporary);
+		o->temporary = NULL;
+		return err__errno(e, err, "cannot write '%s'", o->path);
+	}
+	/* best effort: where the file system knows no owners, the file is root's */
+	if (cli__sudo_user(&uid, &gid) && fchown(fd, uid, gid))
+		errno = 0;
+	fchmod(fd, 0666 & ~mask);
+	o->file = fdopen(fd, "w");
+	return o->file ? 0 : err__errno(e, -errno, "cannot write '%s'", o->path);
+}
+
+int output__open(const char *path, struct output **out, struct err *e)
+{
+	struct output *o = calloc(1, sizeof(*o));
+	struct stat st;
+	int err = 0;
+
+	if (!o || !(o->path = strdup(path))) {
+		free(o);
+		return err__errno(e, -ENOMEM, "%s", path);
+	}
+	if (!strcmp(path, "-")) {
+		o->file = stdout;
+	} else if (!*path) {
+		err = err__set(e, -EINVAL, "the name of the output file is empty");
+	} else if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
+		err = err__set(e, -EISDIR, "cannot write '%s': it is a directory", path);
+	} else if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
+		o->file = fopen(path, "we");
+		if (!o->file)
+			err = err__errno(e, -errno, "cannot write '%s'", path);
+	} else {
+		err = open_beside(o, e);
+	}
+	if (err) {
+		output__abandon(o);
+		return err;
+	}
+	*out = o;
+	return 0;
+}
+
+FILE *output__file(struct output *o)
+{
+	return o->file;
+}
+
+const char *output__path(const struct output *o)
+{
+	return o->path;
+}
+
+int output__commit(struct output *o, struct err *e)
+{
+	int err = 0;
+
+	if (fflush(o->file) || ferror(o->file))
+		err = err__errno(e, errno ? -errno : -EIO, "writing '%s'", o->path);
+	/* NFS and quota say so only here */
+	if (o->file != stdout) {
+		if (fclose(o->file) && !err)
+			err = err__errno(e, -errno, "writing '%s'", o->path);
+		o->file = NULL;
+	}
+	if (!err && o->temporary && rename(o->temporary, o->path))
+		err = err__errno(e, -errno, "renaming to '%s'", o->path);
+	if (err && o->temporary)
+		unlink(o->temporary);
+	output__free(o);
+	return err;
+}
+
+void output__abandon(struct output *o)
+{
+	if (!o)
+		return;
+	if (o->temporary)
+		unlink(o->temporary);
+	output__free(o);
+}

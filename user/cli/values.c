@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/values.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+int values__count(const char *text, uint32_t min, uint32_t max, uint32_t *n)
+{
+	char *end;
+	unsigned long value;
+
+	if (!isdigit((unsigned char)*text))
+		return -EINVAL;
+	errno = 0;
+	value = strtoul(text, &end, 10);
+	if (*end || errno || value < min || value > max)
+		return -EINVAL;
+	*n = (uint32_t)value;
+	return 0;
+}
+
+int values__rate(const char *text, uint32_t *hz)
+{
+	return values__count(text, 1, 20000, hz);
+}
+
+int values__duration(const char *text, uint64_t *ns, struct err *e)
+{
+	static const struct {
+		const char *suffix;
+		double seconds;
+	} units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}, {"ms", 0.001}};
+	char *end;
+	double value;
+
+	if (!strcmp(text, "unlimited")) {
+		*ns = 0;
+		return 0;
+	}
+	if (isdigit((unsigned char)*text) || *text == '.') {
+		value = strtod(text, &end);
+		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+			double seconds = value * units[i].seconds;
+
+			if (strcmp(end, units[i].suffix) || !isfinite(value))
+				continue;
+			if (seconds < 0.001 || seconds > 1e9)
+				break;
+			*ns = (uint64_t)(seconds * 1e9);
+			return 0;
+		}
+	}
+	return err__set(e, -EINVAL, "-d %s: not a duration; seconds, 1.5, 30s, 5m, 1h or unlimited", text);
+}
+
+int values__pids(const char *text, struct pid_list *list, struct err *e)
+{
+	const char *p = text;
+
+	for (;;) {
+		unsigned long pid;
+		char *end;
+
+		errno = 0;
+		pid = isdigit((unsigned char)*p) ? strtoul(p, &end, p[0] == '0' && (p[1] | 32) == 'x' ? 16 : 10) : 0;
+		if (!pid || errno || pid > INT32_MAX || (*end && *end != ','))
+			return err__set(e, -EINVAL, "-p %s: not a process id, or several separated by commas", text);
+		if (vec__push(list, (uint32_t)pid))
+			return err__errno(e, -ENOMEM, "-p %s", text);
+		if (!*end)
+			return 0;
+		p = end + 1;
+	}
+}
+
+int values__user(const char *text, uint32_t *uid, struct err *e)
+{
+	struct passwd *user = getpwnam(text);
+
+	if (user) {
+		*uid = user->pw_uid;
+		return 0;
+	}
+	if (!values__count(text, 0, UINT32_MAX - 1, uid))
+		return 0;
+	return err__set(e, -EINVAL, "--user %s: no user of that name, and not a number", text);
+}
+
+int values__width(const char *text, double *width, bool *percent, struct err *e)
+{
+	char *end;
+	double value = isdigit((unsigned char)*text) || *text == '.' ? strtod(text, &end) : -1;
+
+	if (value < 0 || !isfinite(value) || (*end && strcmp(end, "%") && strcmp(end, "px")))
+		return err__set(e, -EINVAL, "--min-width %s: not a width; pixels (0.1) or percent (0.1%%)", text);
+	*percent = *end == '%';
+	/* to the exporter 0 means its default; here it means that everything is shown */
+	*width = value > 0 ? value : -1;
+	return 0;
+}
