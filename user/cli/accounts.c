@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/accounts.h"
+
+#include <inttypes.h>
+
+#include "export/json.h"
+
+static uint64_t sum(const uint64_t *by_outcome)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++)
+		n += by_outcome[i];
+	return n;
+}
+
+uint64_t accounts__lost(const struct profile_accounts *a)
+{
+	return sum(a->lost);
+}
+
+uint64_t accounts__truncated(const struct profile_accounts *a)
+{
+	return sum(a->truncated);
+}
+
+/* "ring_full 10, no_memory 2" */
+static void print_reasons(const uint64_t *by_outcome, FILE *out)
+{
+	const char *comma = "";
+
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
+		if (!by_outcome[i])
+			continue;
+		fprintf(out, "%s%s %" PRIu64, comma, outcome__name(i), by_outcome[i]);
+		comma = ", ";
+	}
+}
+
+void accounts__print(const struct profile_accounts *a, FILE *out)
+{
+	uint64_t lost = accounts__lost(a), truncated = accounts__truncated(a);
+
+	fprintf(out, "Taken %" PRIu64 " = written %" PRIu64 " + lost %" PRIu64 "; truncated %" PRIu64, a->taken,
+		a->written, lost, truncated);
+	if (truncated) {
+		fputs(" (", out);
+		print_reasons(a->truncated, out);
+		fputc(')', out);
+	}
+	fprintf(out, "; %" PRIu64 " processes, %" PRIu64 " threads\n", a->processes, a->threads);
+	fprintf(out, "Cost: ");
+	if (a->bpf_run_ns && a->taken)
+		fprintf(out, "%.2f us a sample in the kernel, ", (double)a->bpf_run_ns / (double)a->taken / 1e3);
+	fprintf(out, "%.2f s of CPU and %.0f MB of memory in user space\n", (double)a->user_cpu_ns / 1e9,
+		(double)a->peak_rss_bytes / 1e6);
+	if (!lost)
+		return;
+	fprintf(out, "Lost %" PRIu64 " of %" PRIu64 " samples (%.2f %%): ", lost, a->taken,
+		100.0 * (double)lost / (double)a->taken);
+	print_reasons(a->lost, out);
+	fputc('\n', out);
+}
+
+static void json_reasons(struct json *j, const char *key, const uint64_t *by_outcome)
+{
+	json__key(j, key);
+	json__object(j);
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
+		if (!by_outcome[i])
+			continue;
+		json__key(j, outcome__name(i));
+		json__uint(j, by_outcome[i]);
+	}
+	json__end_object(j);
+}
+
+static void json_number(struct json *j, const char *key, uint64_t n)
+{
+	json__key(j, key);
+	json__uint(j, n);
+}
+
+void accounts__json(const struct profile_accounts *a, const struct profile_meta *m, const char *output,
+		    const char *format, FILE *out)
+{
+	struct json j = {.out = out};
+
+	json__object(&j);
+	json__key(&j, "version");
+	json__cstring(&j, PYBPF_VERSION);
+	json__key(&j, "duration_s");
+	json__seconds(&j, m->duration_ns);
+	json_number(&j, "rate_hz", m->rate_hz);
+	json_number(&j, "cpus", m->cpus);
+	json__key(&j, "output");
+	if (output)
+		json__cstring(&j, output);
+	else
+		json__null(&j);
+	json__key(&j, "format");
+	json__cstring(&j, format);
+	json__key(&j, "samples");
+	json__object(&j);
+	json_number(&j, "taken", a->taken);
+	json_number(&j, "written", a->written);
+	json_number(&j, "lost", accounts__lost(a));
+	json_number(&j, "truncated", accounts__truncated(a));
+	json__end_object(&j);
+	json_reasons(&j, "lost", a->lost);
+	json_reasons(&j, "truncated", a->truncated);
+	json_number(&j, "processes", a->processes);
+	json_number(&j, "threads", a->threads);
+	json_number(&j, "stacks", a->stacks);
+	json_number(&j, "code_objects", a->code_objects);
+	json__key(&j, "cost");
+	json__object(&j);
+	json_number(&j, "bpf_run_ns", a->bpf_run_ns);
+	json_number(&j, "bpf_runs", a->bpf_runs);
+	json__key(&j, "user_cpu_s");
+	json__seconds(&j, a->user_cpu_ns);
+	json_number(&j, "peak_rss_bytes", a->peak_rss_bytes);
+	json__end_object(&j);
+	json__end_object(&j);
+	fputc('\n', out);
+}

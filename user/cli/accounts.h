@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The accounts of a run, in words and as JSON. */
+#ifndef PYBPF_ACCOUNTS_H
+#define PYBPF_ACCOUNTS_H
+
+#include <stdio.h>
+
+#include "export/export.h"
+#include "store/profile.h"
+
+uint64_t accounts__lost(const struct profile_accounts *a);
+uint64_t accounts__truncated(const struct profile_accounts *a);
+
+/* Two or three lines; that samples were lost is always the last. */
+void accounts__print(const struct profile_accounts *a, FILE *out);
+
+/* The object that cli.md describes. */
+void accounts__json(const struct profile_accounts *a, const struct profile_meta *m, const char *output,
+		    const char *format, FILE *out);
+
+#endif

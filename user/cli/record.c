@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli/accounts.h"
+#include "cli/child.h"
+#include "cli/output.h"
+#include "cli/record_opts.h"
+#include "cli/stop.h"
+#include "collect/collect.h"
+
+#define STEP_MS 100
+
+/* One run of the command. */
+struct run {
+	struct record_opts opts;
+	const struct export_format *format;
+	struct output *output;
+	struct child child;
+	struct collect *collect;
+	struct profile *profile;
+	struct str words; /* the command line */
+	bool progress;
+};
+
+static void run__free(struct run *r)
+{
+	child__cancel(&r->child);
+	collect__free(r->collect);
+	profile__free(r->profile);
+	output__abandon(r->output);
+	vec__free(&r->opts.pids);
+	str__free(&r->words);
+}
+
+static int open_output(struct run *r, struct err *e)
+{
+	_cleanup_free_ char *name = record_opts__output_name(&r->opts);
+	int err;
+
+	if (!name)
+		return err__errno(e, -ENOMEM, "starting to record");
+	r->format = show_opts__format(&r->opts.show);
+	if (!strcmp(name, "-") && r->format->binary && isatty(STDOUT_FILENO))
+		return err__set(e, -EINVAL, "-o -: %s data is not for a terminal; name a file", r->format->name);
+	err = output__open(name, &r->output, e);
+	return err;
+}
+
+/* The command line again, for the profile to remember. */
+static int keep_words(struct run *r, int argc, char **argv)
+{
+	int err = str__adds(&r->words, "pybpf");
+
+	for (int i = 0; i < argc && !err; i++)
+		err = str__addc(&r->words, ' ') ?: str__adds(&r->words, argv[i]);
+	return err;
+}
+
+static int start(struct run *r, struct err *e)
+{
+	struct record_opts *o = &r->opts;
+	uint32_t child;
+	struct collect_config config = {
+		.rate_hz = o->rate_hz,
+		.pids = o->pids.data,
+		.pid_count = o->pids.len,
+		.follow_children = o->follow_children,
+		.comm = o->comm,
+		.filter_uid = o->user != NULL,
+		.uid = o->uid,
+		.keep_order = r->format->ordered,
+		.words = str__cstr(&r->words),
+	};
+	int err;
+
+	if (o->command) {
+		err = child__prepare(&r->child, o->command, e);
+		if (err)
+			return err;
+		child = (uint32_t)r->child.pid;
+		config.pids = &child;
+		config.pid_count = 1;
+		config.command = true;
+	}
+	err = collect__new(&config, &r->collect, e);
+	return err ? err : collect__start(r->collect, e);
+}
+
+static void draw_progress(struct run *r)
+{
+	struct profile_accounts a;
+	double s = (double)collect__elapsed_ns(r->collect) / 1e9;
+
+	if (!r->progress)
+		return;
+	collect__accounts(r->collect, &a);
+	fprintf(stderr, "\r\033[K%.1f s", s);
+	if (r->opts.duration_ns)
+		fprintf(stderr, " of %.1f s", (double)r->opts.duration_ns / 1e9);
+	fprintf(stderr, "  %" PRIu64 " samples  %" PRIu64 " lost  %" PRIu64 " processes", a.taken, accounts__lost(&a),
+		collect__live_processes(r->collect));
+}
+
+/* Samples until something ends it. 0 or -errno; *why says what to tell the user, "" for nothing. */
+static int sample(struct run *r, const char **why, struct err *e)
+{
+	*why = "";
+	for (;;) {
+		uint64_t elapsed = collect__elapsed_ns(r->collect), left = STEP_MS * 1000000ull;
+		int err;
+
+		if (r->opts.duration_ns && elapsed >= r->opts.duration_ns)
+			return 0;
+		if (r->opts.duration_ns && r->opts.duration_ns - elapsed < left)
+			left = r->opts.duration_ns - elapsed;
+		err = collect__step(r->collect, (int)((left + 999999) / 1000000), e);
+		if (err < 0)
+			return err;
+		if (stop__requested()) {
+			*why = "Stopped sampling because Control-C pressed";
+			return 0;
+		}
+		if (child__poll(&r->child) && !r->opts.follow_children) {
+			*why = "Stopped sampling because the command ended";
+			return 0;
+		}
+		if (err > 0) {
+			*why = "Stopped sampling because process exited";
+			return 0;
+		}
+		draw_progress(r);
+	}
+}
+
+static int write_json(struct run *r, const char *path, struct err *e)
+{
+	const struct profile_accounts *a = profile__accounts(r->profile);
+	const struct profile_meta *m = profile__meta(r->profile);
+	const char *file = path;
+	struct output *out;
+	int err;
+
+	if (!r->opts.json)
+		return 0;
+	if (!r->opts.json_file) {
+		accounts__json(a, m, file, r->format->name, r->opts.command ? stderr : stdout);
+		return fflush(r->opts.command ? stderr : stdout) ? err__errno(e, -errno, "writing the accounts") : 0;
+	}
+	err = output__open(r->opts.json_file, &out, e);
+	if (err)
+		return err;
+	accounts__json(a, m, file, r->format->name, output__file(out));
+	return output__commit(out, e);
+}
+
+/* Writes what was recorded. 0; -ENODATA when there is nothing; or -errno. */
+static int finish(struct run *r, struct err *e)
+{
+	const struct profile_accounts *a;
+	_cleanup_free_ char *path = NULL;
+	int err;
+
+	r->profile = collect__take_profile(r->collect);
+	collect__free(take_ptr(r->collect));
+	a = profile__accounts(r->profile);
+	if (!a->written) {
+		err = write_json(r, NULL, e);
+		return err ? err
+			   : err__set(e, -ENODATA,
+				      "no sample was taken: the processes were idle or ran no Python; nothing written");
+	}
+	err = r->format->write(r->profile, &r->opts.show.export, output__file(r->output), e);
+	if (err) {
+		err__wrap(e, "writing '%s'", output__path(r->output));
+		return err;
+	}
+	path = strdup(output__path(r->output));
+	err = output__commit(take_ptr(r->output), e);
+	if (err)
+		return err;
+	if (!r->opts.quiet && strcmp(path ? path : "-", "-"))
+		fprintf(stderr, "Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n", r->format->words, path,
+			a->written, accounts__lost(a) + accounts__truncated(a));
+	err = write_json(r, path, e);
+	if (!r->opts.quiet)
+		accounts__print(a, stderr);
+	return err;
+}
+
+static int record(struct run *r, struct err *e)
+{
+	const char *why;
+	int err;
+
+	r->progress = isatty(STDERR_FILENO) && !r->opts.quiet && !r->opts.no_progress;
+	if (!r->opts.quiet)
+		fprintf(stderr, "Sampling process %" PRIu32 " times a second. Press Control-C to exit.\n",
+			r->opts.rate_hz);
+	err = sample(r, &why, e);
+	if (r->progress)
+		fputs("\r\033[K", stderr);
+	if (err < 0)
+		return err;
+	if (*why && !r->opts.quiet)
+		fprintf(stderr, "%s\n", why);
+	err = collect__stop(r->collect, e);
+	return err ? err : finish(r, e);
+}
+
+/* The status of a run that went as it should: with a command that has ended, the command's own. */
+static int good_status(const struct run *r)
+{
+	return r->child.ended ? child__exit_code(&r->child) : EXIT_OK;
+}
+
+static int run_record(int argc, char **argv)
+{
+	struct run r = {.child.go_fd = -1};
+	struct err e = {0};
+	int err, status;
+
+	err = record_opts__parse(&command_record, argc, argv, &r.opts, &e);
+	if (err) {
+		vec__free(&r.opts.pids);
+		return err > 0 ? EXIT_OK : cli__usage("record", &e);
+	}
+	stop__install();
+	err = keep_words(&r, argc, argv) ? err__errno(&e, -ENOMEM, "starting to record") : open_output(&r, &e);
+	if (err) {
+		status = cli__fail(EXIT_RUNTIME, &e);
+		goto out;
+	}
+	err = start(&r, &e);
+	if (!err && r.opts.command) {
+		err = child__go(&r.child, r.opts.command[0], &e);
+		if (err > 0) {
+			status = cli__fail(err, &e);
+			goto out;
+		}
+		stop__pass_to(r.child.pid);
+	}
+	if (!err)
+		err = record(&r, &e);
+	if (err == -ENODATA)
+		status = r.child.ended ? (fprintf(stderr, "pybpf: %s\n", e.text), good_status(&r))
+				       : cli__fail(EXIT_NOTHING, &e);
+	else
+		status = err ? cli__fail(cli__status_of(err), &e) : good_status(&r);
+out:
+	run__free(&r);
+	return status;
+}
+
+const struct command command_record = {
+	.name = "record",
+	.synopsis = "[target] [options] [-- CMD ARG...]",
+	.summary = "Sample Python processes and write a profile",
+	.details = "Without a target every Python process of the host is sampled, those that start later included.\n"
+		   "Nothing is stopped or changed in them. Control-C writes the profile; so does the end of -d, of all\n"
+		   "processes given by -p, and of the command.\n",
+	.options = record_options,
+	.run = run_record,
+};

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/stop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <time.h>
+
+/* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
+static volatile sig_atomic_t requested, gave_up;
+static atomic_int passed_to;
+static atomic_llong first_ns;
+
+static long long now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+	int saved = errno;
+	pid_t child = atomic_load(&passed_to);
+
+	(void)context;
+	if (child) {
+		/* SI_KERNEL: typed at the terminal, whose whole foreground group has it already */
+		if (info->si_code != SI_KERNEL)
+			kill(child, number);
+	} else if (requested) {
+		if (now_ns() - atomic_load(&first_ns) < 1000000000ll)
+			gave_up = 1;
+	} else {
+		atomic_store(&first_ns, now_ns());
+		requested = number;
+	}
+	errno = saved;
+}
+
+void stop__install(void)
+{
+	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, NULL);
+	sigaction(SIGTERM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
+}
+
+void stop__pass_to(pid_t child)
+{
+	atomic_store(&passed_to, child);
+}
+
+int stop__requested(void)
+{
+	return requested;
+}
+
+bool stop__gave_up(void)
+{
+	return gave_up;
+}

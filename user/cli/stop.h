@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Being asked to stop: SIGINT and SIGTERM end a recording, a second one within a second gives up at once. While a
+ * command runs they are passed on to it instead, unless the terminal has sent it the same one already.
+ */
+#ifndef PYBPF_STOP_H
+#define PYBPF_STOP_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Takes the signals over. `child`: the command that they belong to, 0: none. */
+void stop__install(void);
+void stop__pass_to(pid_t child);
+/* The signal that asked to stop, 0: none yet. */
+int stop__requested(void);
+/* Whether a second one came within a second of the first. */
+bool stop__gave_up(void);
+
+#endif
