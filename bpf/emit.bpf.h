@@ -21,11 +21,7 @@ static __always_inline int emit__record(struct scratch *s, void *data, __u64 siz
 {
 	if (!bpf_ringbuf_output(&ring, data, size, emit__flags(s, size)))
 		return 0;
-
-	struct bpf_counters *c = counters__mine();
-
-	if (c)
-		c->records_lost++;
+	s->counters.records_lost++;
 	return -EAGAIN;
 }
 
@@ -34,12 +30,9 @@ static __always_inline void emit__sample(struct scratch *s, __u64 time, __u64 st
 					 int outcome)
 {
 	struct rec_sample *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	struct bpf_counters *c;
 
 	if (!r) {
-		c = counters__mine();
-		if (c)
-			c->lost[PYBPF_RING_FULL]++;
+		s->counters.lost[PYBPF_RING_FULL]++;
 		return;
 	}
 	r->type = REC_SAMPLE;

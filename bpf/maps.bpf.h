@@ -15,38 +15,43 @@
 #define CODE_MAX      248 /* bytes of a code object that layouts may reach */
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
 
-/* One for each CPU: a timer tick runs to its end on its CPU, so nothing here is ever shared. */
+/*
+ * One for each CPU: a timer tick runs to its end on its CPU, so nothing here is ever shared. What every tick touches
+ * comes first and close together: a page that is not in the TLB costs as much as a read of user memory.
+ */
 struct scratch {
-	/* the sampling clock */
+	struct bpf_counters counters; /* read by user space through a mapping */
+	/* the sampling clock, in ns of ticks that have passed */
+	__u64 clock;
 	__u64 slot; /* start of the current period */
 	__u64 due;  /* the random moment of the current period at which to sample */
 	__u64 unannounced; /* bytes put into the ring without a wake-up */
-	/* the walk */
-	__u64 frame; /* next to be read */
-	__u64 hash;
-	__u64 leaf;
-	__u64 chunk; /* lowest address of the data stack chunk that holds the innermost frame */
-	__u64 stop; /* frame that proves the end of the chain (3.15), or 0 */
-	__u64 buf_addr;
-	__u64 buf_last;   /* highest offset in buf at which a whole frame lies */
-	__u64 inner;      /* all ones once the innermost frame has been passed */
-	__u64 instr_mask;
-	__u32 count;
-	__u32 outcome;
-	__u32 done;
-	__u32 layout;
 	/* the process, for the global functions that take scalars only */
 	__u64 identity; /* seed that makes hashes of two processes differ */
 	__u32 pid;
 	__u32 proc_flags;
 	__u32 rotor; /* which frame to validate next */
-	__u32 told;  /* frames whose code objects user space knows for sure */
+	__u32 layout; /* whose copy `lay` is: its index + 1 */
+	/* the walk */
+	__u64 frame; /* next to be read */
+	__u64 hash;
+	__u64 leaf;
+	__u64 chunk; /* lowest address of the data stack chunk that holds the innermost frame */
+	__u64 stop;  /* frame that proves the end of the chain (3.15), or 0 */
+	__u64 buf_addr;
+	__u64 buf_last; /* highest offset in buf at which a whole frame lies */
+	__u64 inner;    /* all ones once the innermost frame has been passed */
+	__u64 instr_mask;
+	__u32 count;
+	__u32 outcome;
+	__u32 done;
+	__u32 pad;
 	struct py_layout lay;
-	__u8 buf[PAGE_BYTES + 256];
 	__u8 object[256];
+	__u8 buf[PAGE_BYTES + 256];
 	struct rec_stack stack;
-	/* a batch may run over the limit before that is noticed */
-	struct raw_frame frames[PYBPF_MAX_FRAMES + WALK_BATCH]; /* directly behind stack: the record is sent in one piece */
+	/* Directly behind stack: the record is sent in one piece. A batch may run over the limit before that is noticed. */
+	struct raw_frame frames[PYBPF_MAX_FRAMES + WALK_BATCH];
 	struct rec_code code;
 	__u8 code_data[2 * PYBPF_NAME_MAX + PYBPF_LINETAB_MAX];
 	struct rec_proc proc;
@@ -63,6 +68,7 @@ struct seen_code {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1); /* set to the number of possible CPUs */
 	__type(key, __u32);
 	__type(value, struct scratch);
@@ -123,15 +129,9 @@ struct {
 	__type(value, __u64);
 } seen_threads SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct bpf_counters);
-} counters SEC(".maps");
-
 /* Written before the load, constant to the verifier. */
-const volatile __u64 cfg_period_ns = 10000000;
+const volatile __u64 cfg_period_ns = 10000000; /* of sampling */
+const volatile __u64 cfg_tick_ns = 6180000;    /* of the timer */
 const volatile __u64 cfg_wakeup_bytes = 256 << 10; /* wake user space after so many unannounced bytes a CPU */
 const volatile __u32 cfg_cpus = 1;
 const volatile bool cfg_filter_pids;
@@ -148,13 +148,6 @@ __u32 epoch;
 static __always_inline struct scratch *scratch__of(__u32 cpu)
 {
 	return bpf_map_lookup_elem(&scratches, &cpu);
-}
-
-static __always_inline struct bpf_counters *counters__mine(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&counters, &zero);
 }
 
 #endif

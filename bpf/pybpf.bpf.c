@@ -29,15 +29,14 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
  * So there is one sample a period, and none keeps step with a workload. Ticks in idle count, or the first
  * tick after a sleep would be taken too often.
  */
-static __always_inline bool clock__is_due(struct scratch *s, __u64 now)
+static __always_inline bool clock__is_due(struct scratch *s)
 {
 	__u64 period = cfg_period_ns;
 
-	if (now < s->due)
+	s->clock += cfg_tick_ns;
+	if (s->clock < s->due)
 		return false;
 	s->slot += period;
-	if (now - s->slot >= period) /* the first tick, or the CPU was away */
-		s->slot = now - now % period;
 	s->due = s->slot + ((period * (bpf_get_prandom_u32() & 0xffffff)) >> 24);
 	return true;
 }
@@ -67,7 +66,6 @@ __noinline int tell_codes(__u32 cpu, __u32 from)
 __noinline int tell_stack(__u32 cpu, __u64 hash)
 {
 	struct scratch *s = scratch__of(cpu);
-	struct bpf_counters *c;
 	__u32 count, bytes;
 
 	if (!s)
@@ -89,9 +87,7 @@ __noinline int tell_stack(__u32 cpu, __u64 hash)
 	bytes = sizeof(struct rec_stack) + count * sizeof(struct raw_frame);
 	if (emit__record(s, &s->stack, bytes))
 		return -EAGAIN;
-	c = counters__mine();
-	if (c)
-		c->stacks++;
+	s->counters.stacks++;
 	return 0;
 }
 
@@ -165,20 +161,24 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 static __always_inline void sample(struct scratch *s, struct proc_info *p, const struct task_view *task,
 				   __u64 id, __u64 now, __u32 cpu)
 {
-	struct py_layout *lay = bpf_map_lookup_elem(&layouts, &p->layout);
-	struct bpf_counters *c = counters__mine();
+	const struct py_layout *lay = &s->lay;
 	__u64 tstate = 0, stack = 0;
 	int outcome;
 
-	if (!lay || !c)
-		return;
-	c->taken++;
+	if (s->layout != p->layout + 1) { /* layouts never change once they are published */
+		const struct py_layout *published = bpf_map_lookup_elem(&layouts, &p->layout);
+
+		if (!published)
+			return;
+		s->lay = *published;
+		s->layout = p->layout + 1;
+	}
+	s->counters.taken++;
 	s->identity = mix(task->start_time, id >> 32);
 	s->pid = id >> 32;
 	s->proc_flags = 0;
 	s->count = 0;
 	s->leaf = 0;
-	s->lay = *lay;
 	if (!(p->flags & PROC_INTRODUCED) && task->mm)
 		proc__introduce(s, p, s->pid);
 	emit__thread(s, id);
@@ -208,12 +208,12 @@ int on_tick(struct bpf_perf_event_data *ctx)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct scratch *s = scratch__of(cpu);
-	__u64 now = bpf_ktime_get_ns(), id;
+	__u64 id;
 	struct proc_info *p;
 	struct task_view task;
 	__u32 pid;
 
-	if (!s || !clock__is_due(s, now))
+	if (!s || !clock__is_due(s))
 		return 0;
 	id = bpf_get_current_pid_tgid();
 	pid = id >> 32;
@@ -223,13 +223,15 @@ int on_tick(struct bpf_perf_event_data *ctx)
 	if (!p || p->state == PROC_UNWANTED)
 		return 0;
 	task_view__current(&task);
+	if (!p->start_time && task.mm) {
+		/* described by user space, which can't know these */
+		p->start_time = task.start_time;
+		p->mm = task.mm;
+	}
 	if (task.start_time != p->start_time)
 		return 0; /* of an earlier process with this pid */
-	if (task.mm && task.mm != p->mm) {
-		if (p->mm)
-			return 0; /* of the program before exec */
-		p->mm = task.mm; /* described by user space, which can't know the address */
-	}
+	if (task.mm && task.mm != p->mm)
+		return 0; /* of the program before exec */
 	if (p->state == PROC_PENDING && proc__resolve(p))
 		p->state = PROC_NEW;
 	if (p->state == PROC_UNWANTED)
@@ -237,6 +239,6 @@ int on_tick(struct bpf_perf_event_data *ctx)
 	if (p->state == PROC_NEW)
 		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
 	if (p->state != PROC_UNWANTED)
-		sample(s, p, &task, id, now, cpu);
+		sample(s, p, &task, id, bpf_ktime_get_ns(), cpu);
 	return 0;
 }

@@ -17,7 +17,7 @@
 /*
  * The timer runs faster than the sampling rate and the BPF program picks one tick a period at a random moment
  * (bpf/pybpf.bpf.c). The ratio is the golden one, which no small fraction comes near, off by up to 2 % at
- * random for each CPU and run: whatever period a workload has, the ticks wander through it.
+ * random for each run: whatever period a workload has, the ticks wander through it.
  */
 #define TICKS_PER_SAMPLE 1.618
 #define RATIO_JITTER     0.02
@@ -25,14 +25,14 @@
 
 struct clock_set {
 	struct bpf_program *tick;
-	uint32_t rate_hz;
+	uint64_t period_ns;
 	uint32_t running;
 	size_t count;
 	struct bpf_link **links; /* by CPU, NULL while it is offline */
 	bool *online;            /* scratch of the same length */
 };
 
-static uint64_t tick_period(uint32_t rate_hz)
+uint64_t clock__period(uint32_t rate_hz)
 {
 	uint32_t random = 0;
 	double jitter, period;
@@ -50,7 +50,7 @@ static int clock__open(struct clock_set *c, int cpu, struct err *e)
 		.size = sizeof(attr),
 		.type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_CPU_CLOCK,
-		.sample_period = tick_period(c->rate_hz),
+		.sample_period = c->period_ns,
 		.disabled = 1,
 	};
 	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
@@ -95,7 +95,7 @@ int clock_set__refresh(struct clock_set *c, struct err *e)
 	return (int)c->running;
 }
 
-int clock_set__start(struct bpf_program *tick, uint32_t rate_hz, struct clock_set **out, struct err *e)
+int clock_set__start(struct bpf_program *tick, uint64_t period_ns, struct clock_set **out, struct err *e)
 {
 	int cpus = libbpf_num_possible_cpus(), err;
 	struct clock_set *c = calloc(1, sizeof(*c));
@@ -103,7 +103,7 @@ int clock_set__start(struct bpf_program *tick, uint32_t rate_hz, struct clock_se
 	if (!c)
 		return err__errno(e, -ENOMEM, "starting the clocks");
 	c->tick = tick;
-	c->rate_hz = rate_hz;
+	c->period_ns = period_ns;
 	c->count = cpus > 0 ? (size_t)cpus : 1;
 	c->links = calloc(c->count, sizeof(struct bpf_link *));
 	c->online = calloc(c->count, sizeof(*c->online));

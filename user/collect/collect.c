@@ -35,6 +35,7 @@ struct collect {
 	int epoll_fd;
 	bool has_targets;
 	uint32_t rate_hz, cpus;
+	uint64_t tick_ns;
 	uint64_t start_ns, start_unix_ns, stop_ns; /* CLOCK_MONOTONIC; stop_ns 0 while running */
 	uint64_t last_second, last_epoch, last_ended_check;
 	char *words;
@@ -162,6 +163,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 {
 	struct kernel_config kernel = {
 		.rate_hz = config->rate_hz,
+		.tick_ns = clock__period(config->rate_hz),
 		.filter_pids = config->pid_count > 0,
 		.follow_children = config->follow_children,
 		.comm = config->comm,
@@ -175,6 +177,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 		return err__errno(e, -ENOMEM, "starting to record");
 	c->epoll_fd = -1;
 	c->rate_hz = config->rate_hz;
+	c->tick_ns = kernel.tick_ns;
 	c->has_targets = config->pid_count > 0;
 	c->words = strdup(config->words ? config->words : "");
 	c->profile = profile__new(config->keep_order);
@@ -227,7 +230,7 @@ int collect__start(struct collect *c, struct err *e)
 	c->recorder = recorder__new(c->profile, c->interps, c->start_ns, SECOND / c->rate_hz);
 	if (!c->recorder)
 		return err__errno(e, -ENOMEM, "starting to record");
-	err = clock_set__start(kernel__tick_program(c->kernel), c->rate_hz, &c->clocks, e);
+	err = clock_set__start(kernel__tick_program(c->kernel), c->tick_ns, &c->clocks, e);
 	if (!err)
 		c->cpus = clock_set__running(c->clocks);
 	return err;

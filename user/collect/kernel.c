@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -18,6 +19,9 @@ struct kernel {
 	struct pybpf_bpf *skel;
 	struct ring_buffer *ring;
 	int stats_fd;
+	uint32_t cpus;          /* possible ones */
+	const char *scratches;  /* the CPUs' memory, read-only; NULL: not mapped */
+	size_t scratch_bytes;   /* of one CPU */
 	struct py_layout layouts[MAX_LAYOUTS];
 	uint32_t layout_count;
 	kernel_record_fn fn; /* while draining */
@@ -57,6 +61,7 @@ static int load_error(struct err *e, int code)
 static void configure(struct pybpf_bpf *skel, const struct kernel_config *config, uint32_t cpus)
 {
 	skel->rodata->cfg_period_ns = 1000000000ull / config->rate_hz;
+	skel->rodata->cfg_tick_ns = config->tick_ns;
 	skel->rodata->cfg_cpus = cpus;
 	skel->rodata->cfg_self = (uint32_t)getpid();
 	skel->rodata->cfg_filter_pids = config->filter_pids;
@@ -71,6 +76,20 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 	bpf_map__set_max_entries(skel->maps.scratches, cpus);
 }
 
+/* The counters are read where they are: looking the elements up would copy some 80 KB for each CPU. */
+static int map_scratches(struct kernel *k, struct err *e)
+{
+	void *at;
+
+	k->scratch_bytes = (bpf_map__value_size(k->skel->maps.scratches) + 7) & ~7ul;
+	at = mmap(NULL, k->cpus * k->scratch_bytes, PROT_READ, MAP_SHARED,
+		  bpf_map__fd(k->skel->maps.scratches), 0);
+	if (at == MAP_FAILED)
+		return err__errno(e, -errno, "mapping the counters");
+	k->scratches = at;
+	return 0;
+}
+
 static int forward(void *ctx, void *data, size_t size)
 {
 	struct kernel *k = ctx;
@@ -80,8 +99,8 @@ static int forward(void *ctx, void *data, size_t size)
 
 int kernel__load(const struct kernel_config *config, struct kernel **out, struct err *e)
 {
-	int cpus = libbpf_num_possible_cpus(), err;
 	struct kernel *k = calloc(1, sizeof(*k));
+	int err;
 
 	if (!k)
 		return err__errno(e, -ENOMEM, "loading the BPF program");
@@ -93,12 +112,17 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 		err = load_error(e, -errno);
 		goto fail;
 	}
-	configure(k->skel, config, cpus > 0 ? (uint32_t)cpus : 1);
+	err = libbpf_num_possible_cpus();
+	k->cpus = err > 0 ? (uint32_t)err : 1;
+	configure(k->skel, config, k->cpus);
 	err = pybpf_bpf__load(k->skel);
 	if (err) {
 		err = load_error(e, err);
 		goto fail;
 	}
+	err = map_scratches(k, e);
+	if (err)
+		goto fail;
 	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.ring), forward, k, NULL);
 	if (!k->ring) {
 		err = err__errno(e, -errno, "mapping the ring buffer");
@@ -140,6 +164,8 @@ void kernel__free(struct kernel *k)
 	if (!k)
 		return;
 	ring_buffer__free(k->ring);
+	if (k->scratches)
+		munmap((void *)k->scratches, k->cpus * k->scratch_bytes);
 	if (k->stats_fd >= 0)
 		close(k->stats_fd);
 	pybpf_bpf__destroy(k->skel);
@@ -219,26 +245,14 @@ void kernel__next_epoch(struct kernel *k)
 
 int kernel__counters(struct kernel *k, struct bpf_counters *sum)
 {
-	int cpus = libbpf_num_possible_cpus(), err;
-	_cleanup_free_ struct bpf_counters *each = NULL;
-	uint32_t zero = 0;
-
-	if (cpus < 1)
-		return -EINVAL;
-	each = calloc((size_t)cpus, sizeof(*each));
-	if (!each)
-		return -ENOMEM;
-	err = bpf_map__lookup_elem(k->skel->maps.counters, &zero, sizeof(zero), each,
-				   (size_t)cpus * sizeof(*each), 0);
-	if (err)
-		return err;
 	memset(sum, 0, sizeof(*sum));
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		const uint64_t *from = (const uint64_t *)&each[cpu];
+	for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
+		/* counters come first in struct scratch of bpf/maps.bpf.h; elements are 8 bytes aligned */
+		const uint64_t *from = (const uint64_t *)(k->scratches + cpu * k->scratch_bytes);
 		uint64_t *to = (uint64_t *)sum;
 
 		for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++)
-			to[i] += from[i];
+			to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 	}
 	return 0;
 }

@@ -17,6 +17,7 @@ struct kernel;
 
 struct kernel_config {
 	uint32_t rate_hz;      /* samples a second and CPU */
+	uint64_t tick_ns;      /* period of the clocks: clock__period */
 	bool filter_pids;      /* only processes added by kernel__add_target */
 	bool follow_children;  /* children of these too */
 	const char *comm;      /* NULL: any; cut to 15 bytes as the kernel does */

@@ -50,7 +50,7 @@ static int64_t child(struct builder *b, uint32_t parent, uint32_t label, uint16_
 	err = vec__push(&b->tree->nodes, node);
 	if (!err)
 		err = hmap__put(&b->children, key, index);
-	return err ? err : index;
+	return err ? err : (int64_t)index;
 }
 
 static int64_t scratch_label(struct builder *b)
