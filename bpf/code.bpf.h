@@ -115,6 +115,7 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 
 	r->type = REC_CODE;
 	r->pid = s->pid;
+	r->identity = s->identity;
 	r->addr = addr;
 	r->fingerprint = fingerprint;
 	r->missing = 0;
@@ -153,7 +154,7 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 		return -EAGAIN;
 	if (emit__record(s, r, sizeof(*r) + at))
 		return -EAGAIN;
-	s->counters.codes++;
+	s->shared.codes++;
 	return 0;
 }
 

@@ -11,7 +11,8 @@
 	bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_get_current_task_btf)
 
 struct task_view {
-	__u64 start_time; /* of the group leader */
+	__u32 pid; /* of the thread group, in the initial namespace */
+	__u32 tid;
 	__u64 mm;
 	__u64 thread_pointer;
 };
@@ -29,16 +30,27 @@ static __always_inline void task_view__current(struct task_view *v)
 	if (HAVE_TASK_BTF) {
 		struct task_struct *task = bpf_get_current_task_btf();
 
-		v->start_time = task->group_leader->start_boottime;
+		v->pid = task->tgid;
+		v->tid = task->pid;
 		v->mm = (__u64)task->mm;
 		v->thread_pointer = task->TASK_TP(task);
 	} else {
 		struct task_struct *task = (void *)bpf_get_current_task();
+		__u64 id = bpf_get_current_pid_tgid();
 
-		v->start_time = BPF_CORE_READ(task, group_leader, start_boottime);
+		v->pid = id >> 32;
+		v->tid = (__u32)id;
 		v->mm = (__u64)BPF_CORE_READ(task, mm);
 		v->thread_pointer = BPF_CORE_READ(task, TASK_TP(task));
 	}
+}
+
+/* When the running process started (its group leader), boot-time ns. */
+static __always_inline __u64 task__start_time(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, group_leader, start_boottime);
 }
 
 /* The inode's change time moved twice: struct i_ctime; __i_ctime from 6.6 (13bc24457850); two numbers from

@@ -20,12 +20,20 @@
  * comes first and close together: a page that is not in the TLB costs as much as a read of user memory.
  */
 struct scratch {
-	struct bpf_counters counters; /* read by user space through a mapping */
+	struct cpu_shared shared; /* read by user space through a mapping */
+	__u64 tail; /* as last seen: samples that user space has taken */
 	/* the sampling clock, in ns of ticks that have passed */
 	__u64 clock;
 	__u64 slot; /* start of the current period */
 	__u64 due;  /* the random moment of the current period at which to sample */
+	__u64 random;
 	__u64 unannounced; /* bytes put into the ring without a wake-up */
+	/* the process that was sampled here last, so that it needs no look-up the next time */
+	__u32 known_pid;
+	__u32 known_generation;
+	struct proc_info known;
+	__u64 last_thread; /* pid and tid whose name was told */
+	__u32 last_epoch;
 	/* the process, for the global functions that take scalars only */
 	__u64 identity; /* seed that makes hashes of two processes differ */
 	__u32 pid;
@@ -108,6 +116,24 @@ struct {
 	__uint(max_entries, 4 << 20);
 } ring SEC(".maps");
 
+/* The samples, by CPU: cfg_cpu_samples elements each, a power of two. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct rec_sample);
+} samples SEC(".maps");
+
+/* How many samples of each CPU user space has taken; written by user space only. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} tails SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, SEEN_STACKS);
@@ -132,6 +158,7 @@ struct {
 /* Written before the load, constant to the verifier. */
 const volatile __u64 cfg_period_ns = 10000000; /* of sampling */
 const volatile __u64 cfg_tick_ns = 6180000;    /* of the timer */
+const volatile __u32 cfg_cpu_samples = 1024;   /* room for samples on each CPU */
 const volatile __u64 cfg_wakeup_bytes = 256 << 10; /* wake user space after so many unannounced bytes a CPU */
 const volatile __u32 cfg_cpus = 1;
 const volatile bool cfg_filter_pids;
@@ -144,6 +171,14 @@ const volatile __u32 cfg_self; /* tgid of the profiler */
 
 /* Advanced by user space every few seconds: what was validated before is validated anew. */
 __u32 epoch;
+
+/* Changes with every entry of procs that comes or goes: what CPUs remember of processes is void then. */
+__u32 generation;
+
+static __always_inline void procs__changed(void)
+{
+	__sync_fetch_and_add(&generation, 1);
+}
 
 static __always_inline struct scratch *scratch__of(__u32 cpu)
 {

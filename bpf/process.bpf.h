@@ -89,6 +89,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		twin.flags &= ~PROC_TSS_LEVEL2;
 	}
 	bpf_map_update_elem(&procs, &pid, &twin, BPF_ANY);
+	procs__changed();
 	return 0;
 }
 
@@ -108,6 +109,7 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	fresh.mm = (__u64)task->mm;
 	exe = BPF_CORE_READ(task, mm, exe_file);
 	info = exe ? file__lookup(exe, &key) : NULL;
+	procs__changed();
 	if (info && info->state == FILE_STATE_PYTHON) {
 		proc__from_exe(&fresh, info, BPF_CORE_READ(task, mm, start_code));
 		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
@@ -127,18 +129,24 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	return 0;
 }
 
-static __always_inline int life__emit(struct task_struct *task, __u32 type)
+/* Tells this program in this process from every other one. */
+static __always_inline __u64 proc__identity(const struct proc_info *p, __u32 pid)
+{
+	return mix(mix(p->start_time, pid), p->mm);
+}
+
+static __always_inline void life__emit(const struct proc_info *p, __u32 pid, __u32 type)
 {
 	struct rec_life *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
 
 	if (!r)
-		return 0;
+		return;
 	r->type = type;
-	r->pid = task->tgid;
-	r->start_time = task->start_boottime;
+	r->pid = pid;
+	r->identity = proc__identity(p, pid);
+	r->start_time = p->start_time;
 	r->time = bpf_ktime_get_ns();
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
-	return 0;
 }
 
 /* The task is freed: no tick can meet this process any more. */
@@ -156,8 +164,9 @@ int BPF_PROG(on_free, struct task_struct *task)
 	if (!p || p->start_time != task->start_boottime)
 		return 0;
 	if (p->flags & PROC_INTRODUCED)
-		life__emit(task, REC_EXIT);
+		life__emit(p, pid, REC_EXIT);
 	bpf_map_delete_elem(&procs, &pid);
+	procs__changed();
 	return 0;
 }
 
@@ -206,11 +215,12 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 
 	r->type = REC_PROC;
 	r->pid = pid;
+	r->identity = s->identity;
 	r->start_time = p->start_time;
 	r->uid = bpf_get_current_uid_gid();
 	r->layout = p->layout;
 	r->runtime = p->runtime;
-	r->state = p->state;
+	r->flags = p->flags;
 	r->cgroup = bpf_get_current_cgroup_id();
 	task__describe(&r->ppid, &r->ns_pid, &start, &end);
 	task__leader_comm(r->comm);
@@ -226,6 +236,58 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 		return -EAGAIN;
 	p->flags |= PROC_INTRODUCED;
 	return 0;
+}
+
+/*
+ * Makes s->known the process that runs here, or an empty one (state 0) when it is nobody's business. Remembered until
+ * procs changes. Some 150 ns, when another process runs than at the tick before.
+ */
+static __always_inline void proc__meet(struct scratch *s, const struct task_view *task)
+{
+	__u32 pid = task->pid, now = *(volatile __u32 *)&generation;
+	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
+	__u64 start_time;
+
+	s->known_pid = pid;
+	s->known_generation = now;
+	s->last_thread = 0;
+	s->known.state = 0;
+	s->known.mm = task->mm;
+	if (!p || p->state == PROC_UNWANTED)
+		return;
+	start_time = task__start_time();
+	if (!p->start_time && task->mm) {
+		/* described by user space, which can't know these */
+		p->start_time = start_time;
+		p->mm = task->mm;
+	}
+	/* of an earlier process with this pid, or of the program before exec; a process that ends has no mm any more */
+	if (start_time != p->start_time || (task->mm && task->mm != p->mm))
+		return;
+	if (p->state == PROC_PENDING && proc__resolve(p))
+		p->state = PROC_NEW;
+	if (p->state == PROC_NEW)
+		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
+	if (p->state == PROC_PENDING)
+		s->known_pid = 0; /* ask again */
+	else if (p->state != PROC_WANTED)
+		return;
+	s->known = *p;
+}
+
+/* What was found out about the process since goes back into the map, for other CPUs and later meetings. */
+static __always_inline void proc__remember(struct scratch *s)
+{
+	__u32 pid = s->pid;
+	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
+
+	if (!p || p->start_time != s->known.start_time || p->mm != s->known.mm)
+		return;
+	p->flags = s->known.flags;
+	if (p->runtime == s->known.runtime && p->state == PROC_WANTED) {
+		p->slot[0] = s->known.slot[0];
+		p->slot[1] = s->known.slot[1];
+	}
 }
 
 #endif

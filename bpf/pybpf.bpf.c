@@ -23,11 +23,23 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* Marsaglia's xorshift64: good enough for jitter, and no call. */
+static __always_inline __u64 scratch__random(struct scratch *s)
+{
+	__u64 x = s->random ? s->random : (bpf_ktime_get_ns() | 1);
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	s->random = x;
+	return x >> 20;
+}
+
 /*
  * Whether this tick is one to sample at. The timer runs faster than the sampling rate, at a ratio that has no
  * common measure with it, and each period has its own random moment: the first tick after that moment is taken.
- * So there is one sample a period, and none keeps step with a workload. Ticks in idle count, or the first
- * tick after a sleep would be taken too often.
+ * So there is one sample a period, and none keeps step with a workload. Time is counted in ticks, which idle CPUs do
+ * not have: whoever runs for a millisecond out of ten is sampled as often as his share of CPU time says.
  */
 static __always_inline bool clock__is_due(struct scratch *s)
 {
@@ -37,7 +49,7 @@ static __always_inline bool clock__is_due(struct scratch *s)
 	if (s->clock < s->due)
 		return false;
 	s->slot += period;
-	s->due = s->slot + ((period * (bpf_get_prandom_u32() & 0xffffff)) >> 24);
+	s->due = s->slot + ((period * (scratch__random(s) & 0xffffff)) >> 24);
 	return true;
 }
 
@@ -81,29 +93,30 @@ __noinline int tell_stack(__u32 cpu, __u64 hash)
 	}
 	s->stack.type = REC_STACK;
 	s->stack.pid = s->pid;
+	s->stack.identity = s->identity;
 	s->stack.stack = hash;
 	s->stack.nframes = count;
 	s->stack.outcome = s->outcome;
 	bytes = sizeof(struct rec_stack) + count * sizeof(struct raw_frame);
 	if (emit__record(s, &s->stack, bytes))
 		return -EAGAIN;
-	s->counters.stacks++;
+	s->shared.stacks++;
 	return 0;
 }
 
-/* Whether what was told of this stack still holds: the innermost frame's code object, and another frame's in turn. */
+/*
+ * Whether what was told of this stack still holds, by looking at one frame's code object: every other time the innermost
+ * one's, which is the likeliest to change, and the others' in turn.
+ */
 static __always_inline bool stack__is_valid(struct scratch *s)
 {
-	__u32 turn;
+	__u32 turn = s->rotor++, index = turn & 1 ? turn >> 1 : 0;
 
-	if (!code__is_known(s, s->frames[0].code))
-		return false;
-	if (s->count < 2)
-		return true;
-	turn = s->rotor++;
-	if (turn >= s->count)
-		s->rotor = turn = 1;
-	return code__is_known(s, s->frames[turn & (PYBPF_MAX_FRAMES - 1)].code);
+	if (index >= s->count) {
+		s->rotor = 0;
+		index = 0;
+	}
+	return code__is_known(s, s->frames[index & (PYBPF_MAX_FRAMES - 1)].code);
 }
 
 /* Where addresses of code objects were reused before, every frame is validated: CODE_BATCH of them here. */
@@ -153,18 +166,51 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 		s->outcome = PYBPF_STACK_MISSING;
 		return 0;
 	}
-	p->flags |= s->proc_flags & PROC_VOLATILE;
+	if (s->proc_flags & ~p->flags & PROC_VOLATILE) {
+		p->flags |= PROC_VOLATILE;
+		proc__remember(s);
+	}
 	*seen = want;
 	return hash;
 }
 
-static __always_inline void sample(struct scratch *s, struct proc_info *p, const struct task_view *task,
-				   __u64 id, __u64 now, __u32 cpu)
+/* The thread's Python stack, if it has one. Returns its outcome; *stack gets its name. */
+static __always_inline int sample__python(struct scratch *s, const struct task_view *task, __u32 cpu, __u64 *stack)
 {
-	const struct py_layout *lay = &s->lay;
-	__u64 tstate = 0, stack = 0;
+	struct proc_info *p = &s->known;
+	__u64 tstate;
+	__s64 slot = p->slot[0];
+	int outcome = walk__find_tstate(p, &s->lay, task->thread_pointer, &tstate);
+
+	if (p->slot[0] != slot)
+		proc__remember(s);
+	if (outcome == PYBPF_OK)
+		outcome = walk__begin(s, &s->lay, tstate);
+	if (outcome == PYBPF_OK)
+		outcome = walk__python(s, cpu);
+	if (!s->count)
+		return outcome;
+	s->outcome = outcome;
+	*stack = stack__intern(s, p, cpu);
+	return s->outcome;
+}
+
+static __always_inline void sample(struct scratch *s, const struct task_view *task, __u32 cpu)
+{
+	__u64 stack = 0, id = (__u64)task->pid << 32 | task->tid;
+	struct proc_info *p = &s->known;
 	int outcome;
 
+	s->pid = task->pid;
+	s->identity = proc__identity(p, s->pid);
+	s->proc_flags = 0;
+	s->count = 0;
+	s->leaf = 0;
+	if (p->state == PROC_PENDING) {
+		/* whether this is a Python process is for user space to say; it does the counting, too */
+		emit__sample(s, bpf_ktime_get_ns(), 0, id, cpu, PYBPF_LAYOUT_PENDING);
+		return;
+	}
 	if (s->layout != p->layout + 1) { /* layouts never change once they are published */
 		const struct py_layout *published = bpf_map_lookup_elem(&layouts, &p->layout);
 
@@ -173,34 +219,17 @@ static __always_inline void sample(struct scratch *s, struct proc_info *p, const
 		s->lay = *published;
 		s->layout = p->layout + 1;
 	}
-	s->counters.taken++;
-	s->identity = mix(task->start_time, id >> 32);
-	s->pid = id >> 32;
-	s->proc_flags = 0;
-	s->count = 0;
-	s->leaf = 0;
-	if (!(p->flags & PROC_INTRODUCED) && task->mm)
-		proc__introduce(s, p, s->pid);
+	s->shared.taken++;
+	if (!(p->flags & PROC_INTRODUCED) && task->mm && !proc__introduce(s, p, s->pid))
+		proc__remember(s);
 	emit__thread(s, id);
-	if (!task->mm) {
+	if (!task->mm)
 		outcome = PYBPF_EXITING;
-	} else if (p->state == PROC_PENDING) {
-		outcome = PYBPF_LAYOUT_PENDING;
-	} else if (p->flags & PROC_UNSUPPORTED) {
+	else if (p->flags & PROC_UNSUPPORTED)
 		outcome = PYBPF_UNSUPPORTED;
-	} else {
-		outcome = walk__find_tstate(p, lay, task->thread_pointer, &tstate);
-		if (outcome == PYBPF_OK)
-			outcome = walk__begin(s, lay, tstate);
-		if (outcome == PYBPF_OK)
-			outcome = walk__python(s, cpu);
-		if (s->count) {
-			s->outcome = outcome;
-			stack = stack__intern(s, p, cpu);
-			outcome = s->outcome;
-		}
-	}
-	emit__sample(s, now, stack, id, cpu, outcome);
+	else
+		outcome = sample__python(s, task, cpu, &stack);
+	emit__sample(s, bpf_ktime_get_ns(), stack, id, cpu, outcome);
 }
 
 SEC("perf_event")
@@ -208,37 +237,15 @@ int on_tick(struct bpf_perf_event_data *ctx)
 {
 	__u32 cpu = bpf_get_smp_processor_id();
 	struct scratch *s = scratch__of(cpu);
-	__u64 id;
-	struct proc_info *p;
 	struct task_view task;
-	__u32 pid;
 
 	if (!s || !clock__is_due(s))
 		return 0;
-	id = bpf_get_current_pid_tgid();
-	pid = id >> 32;
-	if (!pid)
-		return 0;
-	p = bpf_map_lookup_elem(&procs, &pid);
-	if (!p || p->state == PROC_UNWANTED)
-		return 0;
 	task_view__current(&task);
-	if (!p->start_time && task.mm) {
-		/* described by user space, which can't know these */
-		p->start_time = task.start_time;
-		p->mm = task.mm;
-	}
-	if (task.start_time != p->start_time)
-		return 0; /* of an earlier process with this pid */
-	if (task.mm && task.mm != p->mm)
-		return 0; /* of the program before exec */
-	if (p->state == PROC_PENDING && proc__resolve(p))
-		p->state = PROC_NEW;
-	if (p->state == PROC_UNWANTED)
-		return 0;
-	if (p->state == PROC_NEW)
-		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
-	if (p->state != PROC_UNWANTED)
-		sample(s, p, &task, id, bpf_ktime_get_ns(), cpu);
+	if (task.pid != s->known_pid || s->known_generation != *(volatile __u32 *)&generation ||
+	    (task.mm && task.mm != s->known.mm))
+		proc__meet(s, &task);
+	if (s->known.state)
+		sample(s, &task, cpu);
 	return 0;
 }

@@ -16,10 +16,11 @@
 
 /*
  * The timer runs faster than the sampling rate and the BPF program picks one tick a period at a random moment
- * (bpf/pybpf.bpf.c). The ratio is the golden one, which no small fraction comes near, off by up to 2 % at
- * random for each run: whatever period a workload has, the ticks wander through it.
+ * (bpf/pybpf.bpf.c). The ratio, (3 + sqrt 5) / 4, is one that no small fraction comes near, off by up to 2 % at
+ * random for each run: whatever period a workload has, the ticks wander through it. A larger ratio would
+ * only cost more ticks.
  */
-#define TICKS_PER_SAMPLE 1.618
+#define TICKS_PER_SAMPLE 1.309017
 #define RATIO_JITTER     0.02
 #define MIN_PERIOD_NS    10000 /* kernel/events/core.c, perf_swevent_init_hrtimer: the kernel's own floor */
 
@@ -52,6 +53,7 @@ static int clock__open(struct clock_set *c, int cpu, struct err *e)
 		.config = PERF_COUNT_SW_CPU_CLOCK,
 		.sample_period = c->period_ns,
 		.disabled = 1,
+		.exclude_idle = 1, /* time is counted in ticks of busy CPUs */
 	};
 	int fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	struct bpf_link *link;

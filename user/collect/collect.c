@@ -247,13 +247,21 @@ static int take_record(void *arg, const void *record, size_t size)
 	return recorder__take(c->recorder, record, size);
 }
 
+static int take_sample(void *arg, const struct rec_sample *sample)
+{
+	struct collect *c = arg;
+
+	return recorder__sample(c->recorder, sample);
+}
+
 static int take_all(struct collect *c, struct err *e)
 {
 	int n;
 
 	if (sideband__drain(c->sideband, interps__on_mmap, c->interps))
 		interps__scan(c->interps, 0, NULL); /* some mappings were missed: look at everyone again */
-	n = kernel__drain(c->kernel, take_record, c);
+	n = kernel__drain(c->kernel, take_record, take_sample, c);
+	recorder__end_round(c->recorder);
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;
 }
 
@@ -341,13 +349,13 @@ int collect__stop(struct collect *c, struct err *e)
 void collect__accounts(struct collect *c, struct profile_accounts *out)
 {
 	struct recorder_counts user;
-	struct bpf_counters kernel = {0};
+	struct cpu_shared kernel;
 	struct rusage usage;
 
 	*out = (struct profile_accounts){0};
 	recorder__counts(c->recorder, &user);
 	kernel__counters(c->kernel, &kernel);
-	out->taken = kernel.taken;
+	out->taken = kernel.taken + user.taken;
 	out->written = user.written;
 	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
 		out->lost[i] = kernel.lost[i] + user.lost[i];

@@ -6,14 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/str.h"
 #include "base/vec.h"
 #include "collect/pyproc.h"
+
+#define MAX_ASKED 4096
 
 struct interps {
 	struct kernel *kernel;
 	struct pyfiles *files;
 	struct vec(struct interp) known; /* by index of the layout */
+	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
 };
 
 struct interps *interps__new(struct kernel *k)
@@ -37,6 +41,7 @@ void interps__free(struct interps *x)
 		return;
 	pyfiles__free(x->files);
 	vec__free(&x->known);
+	hmap__free(&x->asked);
 	free(x);
 }
 
@@ -179,6 +184,16 @@ void interps__on_file(struct interps *x, const struct rec_file *r)
 	/* One that can't be looked at any more stays pending: the next process that runs it asks again. */
 	if (!exe_mapping((pid_t)r->pid, &r->key, x, &file) && !describe(x, file, &info))
 		kernel__describe_file(x->kernel, &r->key, &info);
+	if (x->asked.len >= MAX_ASKED)
+		hmap__free(&x->asked);
+	hmap__put(&x->asked, r->pid, file != NULL);
+}
+
+bool interps__is_python(const struct interps *x, uint32_t pid)
+{
+	uint64_t *answer = hmap__get(&x->asked, pid);
+
+	return answer && *answer;
 }
 
 void interps__on_mmap(void *arg, const struct sideband_mmap *m)

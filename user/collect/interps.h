@@ -40,6 +40,9 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e);
 void interps__on_file(struct interps *x, const struct rec_file *r);
 void interps__on_mmap(void *arg, const struct sideband_mmap *m); /* a sideband_fn; arg is the interps */
 
+/* Whether a process that the kernel asked about turned out to run Python. */
+bool interps__is_python(const struct interps *x, uint32_t pid);
+
 /* Whether the process runs Python: 1, 0, or -ENOTSUP with the reason in *e; -ESRCH when it is gone. */
 int interps__check_pid(struct interps *x, uint32_t pid, struct err *e);
 

@@ -5,6 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifndef __x86_64__
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#endif
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -15,6 +19,11 @@
 
 #define MAX_LAYOUTS 256
 
+/* One CPU's samples that are to be taken: positions from `next` up to `end`. */
+struct span {
+	uint64_t next, end;
+};
+
 struct kernel {
 	struct pybpf_bpf *skel;
 	struct ring_buffer *ring;
@@ -22,6 +31,10 @@ struct kernel {
 	uint32_t cpus;          /* possible ones */
 	const char *scratches;  /* the CPUs' memory, read-only; NULL: not mapped */
 	size_t scratch_bytes;   /* of one CPU */
+	const struct rec_sample *samples; /* of all CPUs, cpu_samples each */
+	uint32_t cpu_samples;
+	uint64_t *tails;        /* by CPU: samples taken, for the kernel to see */
+	struct span *spans;     /* by CPU, while draining */
 	struct py_layout layouts[MAX_LAYOUTS];
 	uint32_t layout_count;
 	kernel_record_fn fn; /* while draining */
@@ -58,7 +71,18 @@ static int load_error(struct err *e, int code)
 			strerror(-code), load_log.last);
 }
 
-static void configure(struct pybpf_bpf *skel, const struct kernel_config *config, uint32_t cpus)
+/* Room for the samples of four seconds on each CPU: for so long user space may be kept from running. */
+static uint32_t samples_room(uint32_t rate_hz)
+{
+	uint32_t room = 1024;
+
+	while (room < 4 * rate_hz && room < 65536)
+		room *= 2;
+	return room;
+}
+
+static void configure(struct pybpf_bpf *skel, const struct kernel_config *config, uint32_t cpus,
+		      uint32_t cpu_samples)
 {
 	skel->rodata->cfg_period_ns = 1000000000ull / config->rate_hz;
 	skel->rodata->cfg_tick_ns = config->tick_ns;
@@ -73,21 +97,51 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 		strncpy((char *)skel->rodata->cfg_comm, config->comm, PYBPF_COMM_LEN - 1);
 	}
 	skel->rodata->cfg_wakeup_bytes = bpf_map__max_entries(skel->maps.ring) / 4 / cpus;
+	skel->rodata->cfg_cpu_samples = cpu_samples;
 	bpf_map__set_max_entries(skel->maps.scratches, cpus);
+	bpf_map__set_max_entries(skel->maps.samples, cpus * cpu_samples);
+	bpf_map__set_max_entries(skel->maps.tails, cpus);
 }
 
-/* The counters are read where they are: looking the elements up would copy some 80 KB for each CPU. */
-static int map_scratches(struct kernel *k, struct err *e)
+/* Maps an array map of `bytes`. 0 or -errno. */
+static int map_array(struct bpf_map *map, size_t bytes, int protection, const void *to, struct err *e)
 {
-	void *at;
+	void *at = mmap(NULL, bytes, protection, MAP_SHARED, bpf_map__fd(map), 0);
+
+	if (at == MAP_FAILED)
+		return err__errno(e, -errno, "mapping the samples");
+	*(void **)to = at;
+	return 0;
+}
+
+/* What each CPU shows is read where it is: no call for a sample, and no copy of 80 KB to read a counter. */
+static int map_shared(struct kernel *k, struct err *e)
+{
+	int err;
 
 	k->scratch_bytes = (bpf_map__value_size(k->skel->maps.scratches) + 7) & ~7ul;
-	at = mmap(NULL, k->cpus * k->scratch_bytes, PROT_READ, MAP_SHARED,
-		  bpf_map__fd(k->skel->maps.scratches), 0);
-	if (at == MAP_FAILED)
-		return err__errno(e, -errno, "mapping the counters");
-	k->scratches = at;
-	return 0;
+	k->spans = calloc(k->cpus, sizeof(*k->spans));
+	err = k->spans ? 0 : err__errno(e, -ENOMEM, "mapping the samples");
+	if (!err)
+		err = map_array(k->skel->maps.scratches, k->cpus * k->scratch_bytes, PROT_READ, &k->scratches, e);
+	if (!err)
+		err = map_array(k->skel->maps.samples, (size_t)k->cpus * k->cpu_samples * sizeof(*k->samples),
+				PROT_READ, &k->samples, e);
+	if (!err)
+		err = map_array(k->skel->maps.tails, k->cpus * sizeof(*k->tails), PROT_READ | PROT_WRITE,
+				&k->tails, e);
+	return err;
+}
+
+static void unmap_shared(struct kernel *k)
+{
+	if (k->scratches)
+		munmap((void *)k->scratches, k->cpus * k->scratch_bytes);
+	if (k->samples)
+		munmap((void *)k->samples, (size_t)k->cpus * k->cpu_samples * sizeof(*k->samples));
+	if (k->tails)
+		munmap(k->tails, k->cpus * sizeof(*k->tails));
+	free(k->spans);
 }
 
 static int forward(void *ctx, void *data, size_t size)
@@ -114,13 +168,14 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 	}
 	err = libbpf_num_possible_cpus();
 	k->cpus = err > 0 ? (uint32_t)err : 1;
-	configure(k->skel, config, k->cpus);
+	k->cpu_samples = samples_room(config->rate_hz);
+	configure(k->skel, config, k->cpus, k->cpu_samples);
 	err = pybpf_bpf__load(k->skel);
 	if (err) {
 		err = load_error(e, err);
 		goto fail;
 	}
-	err = map_scratches(k, e);
+	err = map_shared(k, e);
 	if (err)
 		goto fail;
 	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.ring), forward, k, NULL);
@@ -164,8 +219,7 @@ void kernel__free(struct kernel *k)
 	if (!k)
 		return;
 	ring_buffer__free(k->ring);
-	if (k->scratches)
-		munmap((void *)k->scratches, k->cpus * k->scratch_bytes);
+	unmap_shared(k);
 	if (k->stats_fd >= 0)
 		close(k->stats_fd);
 	pybpf_bpf__destroy(k->skel);
@@ -219,13 +273,17 @@ int kernel__describe_file(struct kernel *k, const struct file_key *key, const st
 
 int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak)
 {
-	return bpf_map__update_elem(k->skel->maps.procs, &pid, sizeof(pid), info, sizeof(*info),
-				    weak ? BPF_NOEXIST : BPF_ANY);
+	int err = bpf_map__update_elem(k->skel->maps.procs, &pid, sizeof(pid), info, sizeof(*info),
+				       weak ? BPF_NOEXIST : BPF_ANY);
+
+	__atomic_fetch_add(&k->skel->bss->generation, 1, __ATOMIC_RELEASE);
+	return err;
 }
 
 void kernel__forget_process(struct kernel *k, uint32_t pid)
 {
 	bpf_map__delete_elem(k->skel->maps.procs, &pid, sizeof(pid), 0);
+	__atomic_fetch_add(&k->skel->bss->generation, 1, __ATOMIC_RELEASE);
 }
 
 int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out)
@@ -243,18 +301,22 @@ void kernel__next_epoch(struct kernel *k)
 	__atomic_fetch_add(&k->skel->bss->epoch, 1, __ATOMIC_RELAXED);
 }
 
-int kernel__counters(struct kernel *k, struct bpf_counters *sum)
+/* struct cpu_shared comes first in struct scratch of bpf/maps.bpf.h. */
+static const struct cpu_shared *shared_of(const struct kernel *k, uint32_t cpu)
+{
+	return (const void *)(k->scratches + cpu * k->scratch_bytes);
+}
+
+void kernel__counters(const struct kernel *k, struct cpu_shared *sum)
 {
 	memset(sum, 0, sizeof(*sum));
 	for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
-		/* counters come first in struct scratch of bpf/maps.bpf.h; elements are 8 bytes aligned */
-		const uint64_t *from = (const uint64_t *)(k->scratches + cpu * k->scratch_bytes);
+		const uint64_t *from = (const uint64_t *)shared_of(k, cpu);
 		uint64_t *to = (uint64_t *)sum;
 
 		for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++)
 			to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
 	}
-	return 0;
 }
 
 int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs)
@@ -279,9 +341,61 @@ int kernel__ring_fd(struct kernel *k)
 	return ring_buffer__epoll_fd(k->ring);
 }
 
-int kernel__drain(struct kernel *k, kernel_record_fn fn, void *arg)
+static const struct rec_sample *sample_at(const struct kernel *k, uint32_t cpu, uint64_t position)
 {
-	k->fn = fn;
+	return &k->samples[(size_t)cpu * k->cpu_samples + (position & (k->cpu_samples - 1))];
+}
+
+/* Merges the CPUs' samples by time. There are few CPUs with something in them: looking at each is fast enough. */
+static int take_samples(struct kernel *k, kernel_sample_fn fn, void *arg)
+{
+	int taken = 0;
+
+	for (;;) {
+		const struct rec_sample *oldest = NULL;
+		uint32_t from = 0;
+		int err;
+
+		for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
+			const struct rec_sample *r;
+
+			if (k->spans[cpu].next == k->spans[cpu].end)
+				continue;
+			r = sample_at(k, cpu, k->spans[cpu].next);
+			if (!oldest || r->time < oldest->time) {
+				oldest = r;
+				from = cpu;
+			}
+		}
+		if (!oldest)
+			return taken;
+		err = fn(arg, oldest);
+		if (err < 0)
+			return err;
+		k->spans[from].next++;
+		taken++;
+	}
+}
+
+int kernel__drain(struct kernel *k, kernel_record_fn on_record, kernel_sample_fn on_sample, void *arg)
+{
+	int records, samples;
+
+	for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
+		k->spans[cpu].next = k->tails[cpu];
+		k->spans[cpu].end = __atomic_load_n(&shared_of(k, cpu)->head, __ATOMIC_ACQUIRE);
+	}
+#ifndef __x86_64__
+	/* the BPF program has no barrier that every supported kernel knows: make each CPU pass one */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+#endif
+	k->fn = on_record;
 	k->arg = arg;
-	return ring_buffer__consume(k->ring);
+	records = ring_buffer__consume(k->ring);
+	if (records < 0)
+		return records;
+	samples = take_samples(k, on_sample, arg);
+	for (uint32_t cpu = 0; cpu < k->cpus; cpu++)
+		__atomic_store_n(&k->tails[cpu], k->spans[cpu].next, __ATOMIC_RELEASE);
+	return samples < 0 ? samples : records + samples;
 }

@@ -64,15 +64,19 @@ int kernel__next_target(struct kernel *k, uint32_t *pid);
 /* Starts another epoch: stacks are told anew, and code objects validated, when next seen. */
 void kernel__next_epoch(struct kernel *k);
 
-/* Sums over all CPUs. */
-int kernel__counters(struct kernel *k, struct bpf_counters *sum);
+/* Sums over all CPUs; head is meaningless. */
+void kernel__counters(const struct kernel *k, struct cpu_shared *sum);
 /* Time and number of runs of all programs since the load. */
 int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs);
 
 /* Descriptor to poll for records. */
 int kernel__ring_fd(struct kernel *k);
 typedef int (*kernel_record_fn)(void *arg, const void *record, size_t size);
-/* Hands all records in the ring to `fn`, in order. Number of records, or the first negative result of fn. */
-int kernel__drain(struct kernel *k, kernel_record_fn fn, void *arg);
+typedef int (*kernel_sample_fn)(void *arg, const struct rec_sample *sample);
+/*
+ * Takes in what there is: first the records of the ring, then the samples that were there before, in order of time. How
+ * many of both, or the first negative result of a function.
+ */
+int kernel__drain(struct kernel *k, kernel_record_fn on_record, kernel_sample_fn on_sample, void *arg);
 
 #endif

@@ -26,9 +26,10 @@ struct told_stack {
 #define NO_CODE UINT32_MAX
 
 struct person {
+	uint64_t identity;
+	bool introduced;
 	uint32_t pid;
 	uint32_t process; /* id in the profile */
-	uint64_t start_time;
 	const struct interp *interp;     /* NULL: not told */
 	int root_fd;                     /* its root directory, -1 when it could not be had */
 	char comm[PYBPF_COMM_LEN + 1];
@@ -44,7 +45,9 @@ struct people {
 	struct codes *codes;
 	const struct interps *interps;
 	struct shortfile *shortfile;
-	struct hmap by_pid; /* pid -> struct person * */
+	struct hmap by_identity; /* -> struct person * */
+	struct hmap by_pid;      /* pid -> identity of its latest program */
+	struct vec(uint64_t) leaving, gone; /* identities: ended in this round, in the last one */
 	struct str scratch[2];
 };
 
@@ -82,13 +85,16 @@ static void person__free(struct person *who)
 void people__free(struct people *all)
 {
 	size_t pos = 0;
-	uint64_t pid, *who;
+	uint64_t identity, *who;
 
 	if (!all)
 		return;
-	while (hmap__next(&all->by_pid, &pos, &pid, &who))
+	while (hmap__next(&all->by_identity, &pos, &identity, &who))
 		person__free((struct person *)(uintptr_t)*who);
+	hmap__free(&all->by_identity);
 	hmap__free(&all->by_pid);
+	vec__free(&all->leaving);
+	vec__free(&all->gone);
 	shortfile__free(all->shortfile);
 	str__free(&all->scratch[0]);
 	str__free(&all->scratch[1]);
@@ -97,42 +103,61 @@ void people__free(struct people *all)
 
 uint64_t people__live(const struct people *all)
 {
-	return all->by_pid.len;
+	return all->by_identity.len - all->leaving.len - all->gone.len;
 }
 
-static struct person *people__find(const struct people *all, uint32_t pid)
+static struct person *people__find(const struct people *all, uint64_t identity)
 {
-	uint64_t *known = hmap__get(&all->by_pid, pid);
+	uint64_t *known = hmap__get(&all->by_identity, identity);
 
 	return known ? (struct person *)(uintptr_t)*known : NULL;
 }
 
-/* Puts a new person in the place of whoever had the pid. */
-static struct person *people__add(struct people *all, const struct profile_process *facts)
+/* Its samples may still be on their way: it goes at the end of the next round. */
+static void people__leave(struct people *all, uint64_t identity)
 {
-	struct person *who = calloc(1, sizeof(*who)), *old = people__find(all, facts->pid);
+	if (people__find(all, identity) && vec__push(&all->leaving, identity))
+		return; /* no memory: it stays until the end */
+}
+
+void people__end_round(struct people *all)
+{
+	vec__foreach(&all->gone, identity) {
+		struct person *who = people__find(all, *identity);
+
+		if (!who)
+			continue;
+		hmap__del(&all->by_identity, *identity);
+		person__free(who);
+	}
+	all->gone.len = 0;
+	vec__foreach(&all->leaving, identity) {
+		if (vec__push(&all->gone, *identity))
+			break;
+	}
+	all->leaving.len = 0;
+}
+
+struct person *people__of(struct people *all, uint64_t identity, uint32_t pid)
+{
+	struct person *who = people__find(all, identity);
 	int64_t process;
 
+	if (who)
+		return who;
+	who = calloc(1, sizeof(*who));
 	if (!who)
 		return NULL;
 	who->root_fd = -1;
-	who->pid = facts->pid;
-	who->start_time = facts->start_time;
-	process = profile__add_process(all->profile, facts);
-	if (process < 0 || hmap__put(&all->by_pid, facts->pid, (uintptr_t)who)) {
+	who->identity = identity;
+	who->pid = pid;
+	process = profile__add_process(all->profile, &(struct profile_process){.pid = pid});
+	if (process < 0 || hmap__put(&all->by_identity, identity, (uintptr_t)who)) {
 		free(who);
 		return NULL;
 	}
 	who->process = (uint32_t)process;
-	person__free(old);
 	return who;
-}
-
-struct person *people__of(struct people *all, uint32_t pid)
-{
-	struct person *who = people__find(all, pid);
-
-	return who ? who : people__add(all, &(struct profile_process){.pid = pid});
 }
 
 static uint32_t string(struct people *all, const char *bytes, size_t n)
@@ -170,6 +195,7 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	};
 	const struct interp *interp = interps__get(all->interps, r->layout);
 	struct person *who;
+	uint64_t *before;
 	char path[64];
 
 	if (r->cmdline_bytes > size - sizeof(*r))
@@ -183,14 +209,21 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	str__reset(&all->scratch[0]);
 	if (!proc__exe((pid_t)r->pid, &all->scratch[0]))
 		facts.exe = string(all, str__cstr(&all->scratch[0]), all->scratch[0].len);
-	who = people__add(all, &facts);
+	who = people__of(all, r->identity, r->pid);
 	if (!who)
 		return -ENOMEM;
-	who->interp = interp;
+	before = hmap__get(&all->by_pid, r->pid);
+	if (before && *before != r->identity)
+		people__leave(all, *before); /* exec: the same pid, another program */
+	profile__set_process(all->profile, who->process, &facts);
+	if (who->introduced) /* by two CPUs at the same time */
+		return 0;
+	who->introduced = true;
+	who->interp = r->flags & PROC_UNSUPPORTED ? NULL : interp;
 	memcpy(who->comm, r->comm, sizeof(r->comm));
 	snprintf(path, sizeof(path), "/proc/%u/root", r->pid);
 	who->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return 0;
+	return hmap__put(&all->by_pid, r->pid, r->identity);
 }
 
 int64_t people__thread(struct people *all, struct person *who, uint32_t tid)
@@ -211,7 +244,7 @@ int64_t people__thread(struct people *all, struct person *who, uint32_t tid)
 
 int people__on_thread(struct people *all, const struct rec_thread *r)
 {
-	struct person *who = people__of(all, r->pid);
+	struct person *who = people__of(all, r->identity, r->pid);
 	size_t n = strnlen(r->comm, sizeof(r->comm));
 	int64_t thread;
 
@@ -228,17 +261,16 @@ int people__on_thread(struct people *all, const struct rec_thread *r)
 
 void people__on_exit(struct people *all, const struct rec_life *r)
 {
-	struct person *who = people__find(all, r->pid);
+	uint64_t *latest = hmap__get(&all->by_pid, r->pid);
 
-	if (!who || who->start_time != r->start_time)
-		return;
-	hmap__del(&all->by_pid, r->pid);
-	person__free(who);
+	people__leave(all, r->identity);
+	if (latest && *latest == r->identity)
+		hmap__del(&all->by_pid, r->pid);
 }
 
 int people__on_code(struct people *all, const struct rec_code *r, size_t size)
 {
-	struct person *who = people__of(all, r->pid);
+	struct person *who = people__of(all, r->identity, r->pid);
 	struct code_facts facts = {0};
 	struct codefacts_text text = {.name = &all->scratch[0], .file = &all->scratch[1]};
 	struct str short_file = {0};
@@ -326,7 +358,7 @@ static uint32_t code_at(const struct person *who, uint64_t addr)
 int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
 {
 	const struct raw_frame *frames = (const struct raw_frame *)(r + 1);
-	struct person *who = people__of(all, r->pid);
+	struct person *who = people__of(all, r->identity, r->pid);
 	struct told_stack told = {.outcome = (uint16_t)r->outcome};
 	const struct py_layout *layout;
 	int64_t stack = 0;

@@ -26,8 +26,11 @@ int people__on_code(struct people *all, const struct rec_code *r, size_t size);
 int people__on_stack(struct people *all, const struct rec_stack *r, size_t size);
 void people__on_exit(struct people *all, const struct rec_life *r);
 
-/* The process with this pid; one without facts is made when its introduction was lost. NULL when out of memory. */
-struct person *people__of(struct people *all, uint32_t pid);
+/* The program by its identity; one without facts is made when its introduction was lost. NULL when out of memory. */
+struct person *people__of(struct people *all, uint64_t identity, uint32_t pid);
+
+/* Call when all samples before the records of the last round were taken: now those who had left then are forgotten. */
+void people__end_round(struct people *all);
 
 /* The profile's id of its thread, or -ENOMEM. */
 int64_t people__thread(struct people *all, struct person *who, uint32_t tid);

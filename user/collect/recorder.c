@@ -15,6 +15,7 @@ struct recorder {
 	struct profile *profile;
 	struct codes *codes;
 	struct people *people;
+	const struct interps *interps;
 	uint64_t start_ns, period_ns;
 	struct recorder_counts counts;
 };
@@ -27,6 +28,7 @@ struct recorder *recorder__new(struct profile *p, const struct interps *interps,
 	if (!r)
 		return NULL;
 	r->profile = p;
+	r->interps = interps;
 	r->start_ns = start_ns;
 	r->period_ns = period_ns;
 	r->codes = codes__new(p);
@@ -65,7 +67,7 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 		.count = 1,
 		.weight = r->period_ns,
 	};
-	struct person *person = people__of(r->people, s->pid);
+	struct person *person = people__of(r->people, s->identity, s->pid);
 	int64_t thread, stack = -ENOENT;
 
 	if (!person)
@@ -92,9 +94,25 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 	return 0;
 }
 
-int recorder__take(void *arg, const void *record, size_t size)
+int recorder__sample(struct recorder *r, const struct rec_sample *s)
 {
-	struct recorder *r = arg;
+	if (s->outcome == PYBPF_LAYOUT_PENDING) {
+		if (!interps__is_python(r->interps, s->pid))
+			return 0; /* some other program that had not been looked at yet */
+		r->counts.taken++;
+	}
+	if (add_sample(r, s))
+		r->counts.lost[PYBPF_NO_MEMORY]++;
+	return 0;
+}
+
+void recorder__end_round(struct recorder *r)
+{
+	people__end_round(r->people);
+}
+
+int recorder__take(struct recorder *r, const void *record, size_t size)
+{
 	uint32_t type;
 
 	if (size < sizeof(type))
@@ -102,10 +120,6 @@ int recorder__take(void *arg, const void *record, size_t size)
 	memcpy(&type, record, sizeof(type));
 	/* A record that memory does not suffice for is missed by the samples that need it: these count as truncated. */
 	switch (type) {
-	case REC_SAMPLE:
-		if (size >= sizeof(struct rec_sample) && add_sample(r, record))
-			r->counts.lost[PYBPF_NO_MEMORY]++;
-		break;
 	case REC_STACK:
 		if (size >= sizeof(struct rec_stack))
 			people__on_stack(r->people, record, size);

@@ -20,11 +20,15 @@ struct recorder *recorder__new(struct profile *p, const struct interps *interps,
 			       uint64_t period_ns);
 void recorder__free(struct recorder *r); /* NULL is fine */
 
-/* Takes one record (the kernel_record_fn of kernel__drain; arg is the recorder). Records that it does not know, and
- * REC_FILE, are passed over. 0; a record that memory does not suffice for is counted as lost, not an error. */
-int recorder__take(void *arg, const void *record, size_t size);
+/* Takes one record of the ring. Records that it does not know, and REC_FILE, are passed over. 0. */
+int recorder__take(struct recorder *r, const void *record, size_t size);
+/* Takes one sample; one that memory does not suffice for is counted as lost. 0. */
+int recorder__sample(struct recorder *r, const struct rec_sample *sample);
+/* Call after each round of records and samples. */
+void recorder__end_round(struct recorder *r);
 
 struct recorder_counts {
+	uint64_t taken; /* beyond what the kernel counts: samples of processes that it did not know as Python yet */
 	uint64_t written;
 	uint64_t lost[PYBPF_OUTCOME_COUNT]; /* in user space: NO_MEMORY */
 	uint64_t truncated[PYBPF_OUTCOME_COUNT];

@@ -131,13 +131,25 @@ int64_t profile__add_stack(struct profile *p, uint32_t parent, uint32_t frame)
 	return (int64_t)p->stacks.len - 1;
 }
 
+static bool valid_process(const struct profile *p, const struct profile_process *process)
+{
+	return known_string(p, process->comm) && known_string(p, process->cmdline) && known_string(p, process->exe) &&
+	       known_string(p, process->container) && known_string(p, process->version);
+}
+
+int profile__set_process(struct profile *p, uint32_t id, const struct profile_process *process)
+{
+	if (id >= p->processes.len || !valid_process(p, process))
+		return -EINVAL;
+	p->processes.data[id] = *process;
+	return 0;
+}
+
 int64_t profile__add_process(struct profile *p, const struct profile_process *process)
 {
 	int err;
 
-	if (!known_string(p, process->comm) || !known_string(p, process->cmdline) ||
-	    !known_string(p, process->exe) || !known_string(p, process->container) ||
-	    !known_string(p, process->version))
+	if (!valid_process(p, process))
 		return -EINVAL;
 	if (p->processes.len >= UINT32_MAX)
 		return -ERANGE;

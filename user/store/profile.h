@@ -113,6 +113,8 @@ int64_t profile__add_stack(struct profile *p, uint32_t parent, uint32_t frame);
 int64_t profile__add_process(struct profile *p, const struct profile_process *process);
 int64_t profile__add_thread(struct profile *p, const struct profile_thread *thread);
 int profile__add_sample(struct profile *p, const struct profile_sample *s); /* 0 or -errno */
+/* What became known of a process later. 0 or -EINVAL. */
+int profile__set_process(struct profile *p, uint32_t id, const struct profile_process *process);
 /* A thread's name that became known later (a string id). 0 or -EINVAL. */
 int profile__name_thread(struct profile *p, uint32_t thread, uint32_t name);
 /* Copies the strings of *m (NULL is taken as ""). 0 or -ENOMEM. */
