@@ -28,10 +28,17 @@ struct scratch {
 	__u64 due;  /* the random moment of the current period at which to sample */
 	__u64 random;
 	__u64 unannounced; /* bytes put into the ring without a wake-up */
-	/* the process that was sampled here last, so that it needs no look-up the next time */
+	/* the process that was sampled here last, and the one that was passed over: these need no look-up the next time */
 	__u32 known_pid;
 	__u32 known_generation;
 	struct proc_info known;
+	__u64 other_mm;
+	__u32 other_pid;
+	__u32 other_generation;
+	/* when jiffies were last seen to move */
+	__u64 jiffies;
+	__u64 jiffies_clock; /* `clock` at that moment */
+	__u64 jiffies_ns;    /* and the time */
 	__u64 last_thread; /* pid and tid whose name was told */
 	__u32 last_epoch;
 	/* the process, for the global functions that take scalars only */

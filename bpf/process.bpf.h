@@ -238,23 +238,27 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 	return 0;
 }
 
-/*
- * Makes s->known the process that runs here, or an empty one (state 0) when it is nobody's business. Remembered until
- * procs changes. Some 150 ns, when another process runs than at the tick before.
- */
-static __always_inline void proc__meet(struct scratch *s, const struct task_view *task)
+/* Nobody's business, until procs changes. */
+static __always_inline bool proc__pass_over(struct scratch *s, const struct task_view *task, __u32 now)
 {
-	__u32 pid = task->pid, now = *(volatile __u32 *)&generation;
+	s->other_pid = task->pid;
+	s->other_mm = task->mm;
+	s->other_generation = now;
+	return false;
+}
+
+/*
+ * Whether the running process is to be sampled; if so, s->known is it. Some 150 ns, when another process runs than at the
+ * tick before.
+ */
+static __always_inline bool proc__meet(struct scratch *s, const struct task_view *task, __u32 now)
+{
+	__u32 pid = task->pid;
 	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
 	__u64 start_time;
 
-	s->known_pid = pid;
-	s->known_generation = now;
-	s->last_thread = 0;
-	s->known.state = 0;
-	s->known.mm = task->mm;
 	if (!p || p->state == PROC_UNWANTED)
-		return;
+		return proc__pass_over(s, task, now);
 	start_time = task__start_time();
 	if (!p->start_time && task->mm) {
 		/* described by user space, which can't know these */
@@ -263,16 +267,30 @@ static __always_inline void proc__meet(struct scratch *s, const struct task_view
 	}
 	/* of an earlier process with this pid, or of the program before exec; a process that ends has no mm any more */
 	if (start_time != p->start_time || (task->mm && task->mm != p->mm))
-		return;
+		return proc__pass_over(s, task, now);
 	if (p->state == PROC_PENDING && proc__resolve(p))
 		p->state = PROC_NEW;
 	if (p->state == PROC_NEW)
 		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
-	if (p->state == PROC_PENDING)
-		s->known_pid = 0; /* ask again */
-	else if (p->state != PROC_WANTED)
-		return;
+	if (p->state == PROC_UNWANTED)
+		return proc__pass_over(s, task, now);
 	s->known = *p;
+	s->known_pid = p->state == PROC_PENDING ? 0 : pid; /* ask again */
+	s->known_generation = now;
+	s->last_thread = 0;
+	return true;
+}
+
+/* As proc__meet, without a look-up when the answer is known. */
+static __always_inline bool proc__is_wanted(struct scratch *s, const struct task_view *task)
+{
+	__u32 now = *(volatile __u32 *)&generation;
+
+	if (task->pid == s->known_pid && now == s->known_generation && (!task->mm || task->mm == s->known.mm))
+		return true;
+	if (task->pid == s->other_pid && now == s->other_generation && task->mm == s->other_mm)
+		return false;
+	return proc__meet(s, task, now);
 }
 
 /* What was found out about the process since goes back into the map, for other CPUs and later meetings. */

@@ -53,6 +53,22 @@ static __always_inline bool clock__is_due(struct scratch *s)
 	return true;
 }
 
+/*
+ * CLOCK_MONOTONIC, ns, to about a tick of ours: read once a jiffy (some 80 ns, mostly the counter), and carried on with the
+ * ticks that have passed since. jiffies are a plain load, inlined by the verifier.
+ */
+static __always_inline __u64 clock__now(struct scratch *s)
+{
+	__u64 jiffies = bpf_jiffies64();
+
+	if (jiffies != s->jiffies) {
+		s->jiffies = jiffies;
+		s->jiffies_clock = s->clock;
+		s->jiffies_ns = bpf_ktime_get_ns();
+	}
+	return s->jiffies_ns + (s->clock - s->jiffies_clock);
+}
+
 /* Batches keep the verifier's longest path short: it gives up beyond 8192 jumps. */
 #define CODE_BATCH 64
 
@@ -105,13 +121,16 @@ __noinline int tell_stack(__u32 cpu, __u64 hash)
 }
 
 /*
- * Whether what was told of this stack still holds, by looking at one frame's code object: every other time the innermost
- * one's, which is the likeliest to change, and the others' in turn.
+ * Whether what was told of this stack still holds: every other time, by looking at one frame's code object. That is the
+ * innermost one's by turns, as the likeliest to change, and one of the others'. A process in which one was ever seen to
+ * change has all of them looked at each time.
  */
 static __always_inline bool stack__is_valid(struct scratch *s)
 {
-	__u32 turn = s->rotor++, index = turn & 1 ? turn >> 1 : 0;
+	__u32 turn = s->rotor++, index = turn & 2 ? turn >> 2 : 0;
 
+	if (turn & 1)
+		return true;
 	if (index >= s->count) {
 		s->rotor = 0;
 		index = 0;
@@ -208,7 +227,7 @@ static __always_inline void sample(struct scratch *s, const struct task_view *ta
 	s->leaf = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */
-		emit__sample(s, bpf_ktime_get_ns(), 0, id, cpu, PYBPF_LAYOUT_PENDING);
+		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);
 		return;
 	}
 	if (s->layout != p->layout + 1) { /* layouts never change once they are published */
@@ -229,7 +248,7 @@ static __always_inline void sample(struct scratch *s, const struct task_view *ta
 		outcome = PYBPF_UNSUPPORTED;
 	else
 		outcome = sample__python(s, task, cpu, &stack);
-	emit__sample(s, bpf_ktime_get_ns(), stack, id, cpu, outcome);
+	emit__sample(s, clock__now(s), stack, id, cpu, outcome);
 }
 
 SEC("perf_event")
@@ -242,10 +261,7 @@ int on_tick(struct bpf_perf_event_data *ctx)
 	if (!s || !clock__is_due(s))
 		return 0;
 	task_view__current(&task);
-	if (task.pid != s->known_pid || s->known_generation != *(volatile __u32 *)&generation ||
-	    (task.mm && task.mm != s->known.mm))
-		proc__meet(s, &task);
-	if (s->known.state)
+	if (proc__is_wanted(s, &task))
 		sample(s, &task, cpu);
 	return 0;
 }

@@ -15,12 +15,12 @@
 #include "collect/cpus.h"
 
 /*
- * The timer runs faster than the sampling rate and the BPF program picks one tick a period at a random moment
- * (bpf/pybpf.bpf.c). The ratio, (3 + sqrt 5) / 4, is one that no small fraction comes near, off by up to 2 % at
- * random for each run: whatever period a workload has, the ticks wander through it. A larger ratio would
- * only cost more ticks.
+ * The timer runs a little faster than the sampling rate, and the BPF program picks the first tick behind a random moment
+ * of each period (bpf/pybpf.bpf.c). Ten periods are 10.618 ticks, off by up to 2 % at random for each run: 0.618
+ * is the fraction that no small one comes near, so that the ticks wander through any period of a workload, and evenly.
+ * A larger ratio would only cost more ticks.
  */
-#define TICKS_PER_SAMPLE 1.309017
+#define TICKS_PER_SAMPLE 1.0618
 #define RATIO_JITTER     0.02
 #define MIN_PERIOD_NS    10000 /* kernel/events/core.c, perf_swevent_init_hrtimer: the kernel's own floor */
 
