@@ -11,6 +11,7 @@ const struct export_format *const export_formats[] = {
 	&export_flamegraph,
 	&export_speedscope,
 	&export_raw,
+	&export_capture,
 	NULL,
 };
 

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The reader of raw captures. The file may hold anything: every number is checked, nothing is believed. */
+#include "store/capture.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "base/vec.h"
+
+#define READ_STEP (1u << 20) /* a length that lies costs no more memory than the file has bytes */
+
+struct reader {
+	FILE *in;
+	struct err *e;
+	struct profile *p;
+	uint64_t offset; /* of the current block in the file */
+	struct vec(unsigned char) payload;
+	size_t at;       /* in the payload */
+	bool bad;        /* something in the payload was out of range */
+	struct vec(uint16_t) outcomes; /* number in the file -> ours */
+};
+
+static int damaged(struct reader *r, const char *what)
+{
+	return err__set(r->e, -EBADMSG, "damaged at byte %llu: %s; record it anew",
+			(unsigned long long)r->offset, what);
+}
+
+/* ---- numbers and strings of the payload; after the first bad one all are 0 */
+
+static uint64_t number(struct reader *r)
+{
+	uint64_t v = 0;
+
+	for (unsigned int shift = 0; shift < 64; shift += 7) {
+		unsigned char byte;
+
+		if (r->bad || r->at >= r->payload.len)
+			break;
+		byte = r->payload.data[r->at++];
+		if (shift == 63 && byte > 1)
+			break;
+		v |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80))
+			return v;
+	}
+	r->bad = true;
+	return 0;
+}
+
+static uint32_t number32(struct reader *r)
+{
+	uint64_t v = number(r);
+
+	if (v > UINT32_MAX)
+		r->bad = true;
+	return (uint32_t)v;
+}
+
+static const char *bytes(struct reader *r, size_t *n)
+{
+	uint64_t len = number(r);
+	const char *at;
+
+	if (r->bad || len > r->payload.len - r->at) {
+		r->bad = true;
+		*n = 0;
+		return "";
+	}
+	at = (const char *)r->payload.data + r->at;
+	r->at += len;
+	*n = (size_t)len;
+	return at;
+}
+
+/* How many entries follow: each is at least a byte. */
+static uint64_t count(struct reader *r)
+{
+	uint64_t n = number(r);
+
+	if (n > r->payload.len - r->at)
+		r->bad = true;
+	return r->bad ? 0 : n;
+}
+
+/* ---- blocks: 0, -ENOMEM, or -EBADMSG for an entry that refers to what is not there */
+
+static int note(struct reader *r, int64_t id, uint64_t expected)
+{
+	if (id == -ENOMEM)
+		return -ENOMEM;
+	/* an entry that was there before has the wrong id: a writer's tables hold each thing once */
+	return id < 0 || (uint64_t)id != expected ? -EBADMSG : r->bad ? -EBADMSG : 0;
+}
+
+static int read_strings(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		size_t len;
+		const char *s = bytes(r, &len);
+
+		if (!r->bad)
+			err = note(r, profile__add_string(r->p, s, len), profile__string_count(r->p) - 1);
+	}
+	return err;
+}
+
+static int read_frames(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		struct frame f = {0};
+		uint32_t kind = number32(r), expected = profile__frame_count(r->p);
+
+		f.kind = kind < FRAME_KIND_COUNT ? (enum frame_kind)kind : FRAME_NATIVE;
+		f.name = number32(r);
+		f.file = number32(r);
+		f.short_file = number32(r);
+		f.module = number32(r);
+		f.line = number32(r);
+		f.end_line = number32(r);
+		f.column = number32(r);
+		f.end_column = number32(r);
+		f.first_line = number32(r);
+		if (!r->bad)
+			err = note(r, profile__add_frame(r->p, &f), expected);
+	}
+	return err;
+}
+
+static int read_stacks(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		uint32_t parent = number32(r), frame = number32(r), expected = profile__stack_count(r->p);
+
+		if (!r->bad)
+			err = note(r, profile__add_stack(r->p, parent, frame), expected);
+	}
+	return err;
+}
+
+static int read_processes(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		struct profile_process p = {0};
+		uint32_t expected = profile__process_count(r->p);
+
+		p.pid = number32(r);
+		p.ns_pid = number32(r);
+		p.ppid = number32(r);
+		p.uid = number32(r);
+		p.start_time = number(r);
+		p.comm = number32(r);
+		p.cmdline = number32(r);
+		p.exe = number32(r);
+		p.container = number32(r);
+		p.version = number32(r);
+		if (!r->bad)
+			err = note(r, profile__add_process(r->p, &p), expected);
+	}
+	return err;
+}
+
+static int read_threads(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		struct profile_thread t = {0};
+		uint32_t expected = profile__thread_count(r->p);
+
+		t.process = number32(r);
+		t.tid = number32(r);
+		t.ns_tid = number32(r);
+		t.name = number32(r);
+		if (!r->bad)
+			err = note(r, profile__add_thread(r->p, &t), expected);
+	}
+	return err;
+}
+
+static uint16_t outcome_of(struct reader *r, uint64_t in_file)
+{
+	if (in_file >= r->outcomes.len) {
+		r->bad = true;
+		return 0;
+	}
+	return r->outcomes.data[in_file];
+}
+
+static int read_samples(struct reader *r)
+{
+	uint64_t time = 0;
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		uint64_t passed = number(r);
+		struct profile_sample s = {0};
+
+		time += (passed >> 1) ^ -(passed & 1);
+		s.time = time;
+		s.thread = number32(r);
+		s.stack = number32(r);
+		s.cpu = number32(r);
+		s.outcome = outcome_of(r, number(r));
+		s.kind = (uint16_t)number32(r);
+		s.count = number(r);
+		s.weight = number(r);
+		if (!r->bad)
+			err = profile__add_sample(r->p, &s);
+	}
+	return err == -EINVAL ? -EBADMSG : err;
+}
+
+static int read_outcomes(struct reader *r)
+{
+	int err = 0;
+
+	r->outcomes.len = 0;
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		char name[64] = "";
+		size_t len;
+		const char *s = bytes(r, &len);
+		int ours;
+
+		memcpy(name, s, len < sizeof(name) ? len : sizeof(name) - 1);
+		ours = outcome__from_name(name);
+		/* one that only a newer version knows: the stack is what counts */
+		err = vec__push(&r->outcomes, (uint16_t)(ours < 0 ? PYBPF_OK : ours));
+	}
+	return err;
+}
+
+static int read_accounts(struct reader *r)
+{
+	struct profile_accounts a = {0};
+
+	a.taken = number(r);
+	a.written = number(r);
+	for (uint64_t n = count(r); n && !r->bad; n--) {
+		uint16_t outcome = outcome_of(r, number(r));
+
+		a.lost[outcome] = number(r);
+		a.truncated[outcome] = number(r);
+	}
+	a.processes = number(r);
+	a.threads = number(r);
+	a.stacks = number(r);
+	a.code_objects = number(r);
+	a.bpf_run_ns = number(r);
+	a.bpf_runs = number(r);
+	a.user_cpu_ns = number(r);
+	a.peak_rss_bytes = number(r);
+	if (!r->bad)
+		profile__set_accounts(r->p, &a);
+	return 0;
+}
+
+static char *copy(struct reader *r)
+{
+	size_t n;
+	const char *s = bytes(r, &n);
+
+	return strndup(s, n);
+}
+
+static int read_meta(struct reader *r)
+{
+	struct profile_meta m = {0};
+	bool ordered;
+	int err = 0;
+
+	m.version = copy(r);
+	m.host = copy(r);
+	m.kernel = copy(r);
+	m.machine = copy(r);
+	m.command = copy(r);
+	m.start_unix_ns = number(r);
+	m.duration_ns = number(r);
+	m.rate_hz = number32(r);
+	m.cpus = number32(r);
+	ordered = number(r);
+	if (!r->p && !r->bad)
+		r->p = profile__new(ordered);
+	if (!r->bad)
+		err = r->p ? profile__set_meta(r->p, &m) : -ENOMEM;
+	free(m.version);
+	free(m.host);
+	free(m.kernel);
+	free(m.machine);
+	free(m.command);
+	return err;
+}
+
+static int read_payload(struct reader *r, unsigned int type)
+{
+	static int (*const readers[])(struct reader *) = {
+		[CAPTURE_META] = read_meta,           [CAPTURE_OUTCOMES] = read_outcomes,
+		[CAPTURE_ACCOUNTS] = read_accounts,   [CAPTURE_STRINGS] = read_strings,
+		[CAPTURE_FRAMES] = read_frames,       [CAPTURE_STACKS] = read_stacks,
+		[CAPTURE_PROCESSES] = read_processes, [CAPTURE_THREADS] = read_threads,
+		[CAPTURE_SAMPLES] = read_samples,
+	};
+	int err;
+
+	if (type >= sizeof(readers) / sizeof(readers[0]) || !readers[type])
+		return 0; /* of a newer version */
+	if (type != CAPTURE_META && !r->p)
+		return damaged(r, "it does not begin with what the recording was");
+	r->at = 0;
+	r->bad = false;
+	err = readers[type](r);
+	if (err == -ENOMEM)
+		return err__errno(r->e, err, "reading the capture");
+	return err || r->bad ? damaged(r, "a table refers to what is not there") : 0;
+}
+
+/* Reads n bytes behind what the payload has. 1, or 0 when the file ends before, or -errno. */
+static int read_more(struct reader *r, size_t n)
+{
+	while (n) {
+		size_t step = n < READ_STEP ? n : READ_STEP, got;
+
+		if (vec__reserve(&r->payload, r->payload.len + step))
+			return err__errno(r->e, -ENOMEM, "reading the capture");
+		got = fread(r->payload.data + r->payload.len, 1, step, r->in);
+		r->payload.len += got;
+		if (got < step)
+			return ferror(r->in) ? err__errno(r->e, errno ? -errno : -EIO, "reading the capture") : 0;
+		n -= step;
+	}
+	return 1;
+}
+
+static uint32_t get_u32(const unsigned char *from)
+{
+	return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+/* One block. 1, 0 at the file's end (inside a block as well), or -errno. *type gets its type. */
+static int read_block(struct reader *r, unsigned int *type)
+{
+	unsigned char head[5];
+	uint32_t length;
+	int err;
+
+	r->payload.len = 0;
+	err = read_more(r, sizeof(head));
+	if (err <= 0)
+		return err;
+	memcpy(head, r->payload.data, sizeof(head));
+	length = get_u32(head + 1);
+	if (length > CAPTURE_MAX_BLOCK)
+		return damaged(r, "a block is too long");
+	err = read_more(r, (size_t)length + 4);
+	if (err <= 0)
+		return err;
+	if (crc32(0, r->payload.data, (uInt)(sizeof(head) + length)) !=
+	    get_u32(r->payload.data + sizeof(head) + length))
+		return damaged(r, "a checksum does not match");
+	memmove(r->payload.data, r->payload.data + sizeof(head), length);
+	r->payload.len = length;
+	*type = head[0];
+	err = read_payload(r, head[0]);
+	r->offset += sizeof(head) + length + 4;
+	return err ? err : 1;
+}
+
+static int read_head(struct reader *r)
+{
+	unsigned char head[12];
+	uint32_t version;
+
+	if (fread(head, 1, sizeof(head), r->in) != sizeof(head) || memcmp(head, CAPTURE_MAGIC, 8))
+		return err__set(r->e, -EBADMSG, "not a pybpf capture; `pybpf record -f pybpf` makes one");
+	version = get_u32(head + 8);
+	if (version > CAPTURE_VERSION)
+		return err__set(r->e, -ENOTSUP, "a capture of version %u, this pybpf knows up to %u; use a newer one",
+				version, CAPTURE_VERSION);
+	r->offset = sizeof(head);
+	return 0;
+}
+
+int capture__read(FILE *in, struct profile **out, bool *truncated, struct err *e)
+{
+	struct reader r = {.in = in, .e = e};
+	unsigned int type = 0;
+	int err = read_head(&r);
+
+	if (!err) {
+		do
+			err = read_block(&r, &type);
+		while (err > 0 && type != CAPTURE_END);
+	}
+	if (!err && !r.p)
+		err = damaged(&r, "it ends before the first block does");
+	vec__free(&r.payload);
+	vec__free(&r.outcomes);
+	if (err < 0) {
+		profile__free(r.p);
+		return err;
+	}
+	*truncated = type != CAPTURE_END;
+	*out = r.p;
+	return 0;
+}
