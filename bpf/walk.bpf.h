@@ -153,9 +153,9 @@ static __always_inline int walk__find_tstate(struct proc_info *proc, const struc
 			__u32 ready, key;
 		} tss;
 
-		if (bpf_probe_read_user(&tss, sizeof(tss), (void *)(proc->runtime + lay->runtime_tss_key)))
-			return PYBPF_TSTATE_FAULT;
-		if (!tss.ready)
+		/* a page that nobody has touched yet: the interpreter has not begun to set itself up */
+		if (bpf_probe_read_user(&tss, sizeof(tss), (void *)(proc->runtime + lay->runtime_tss_key)) ||
+		    !tss.ready)
 			return PYBPF_OK;
 		if (tss.key < 32) {
 			proc->slot[0] = proc->tss_base + tss.key * proc->tss_stride;

@@ -14,6 +14,7 @@
 #include "cli/record_opts.h"
 #include "cli/stop.h"
 #include "collect/collect.h"
+#include "collect/probe.h"
 
 #define STEP_MS 100
 
@@ -170,6 +171,8 @@ static int finish(struct run *r, struct err *e)
 	r->profile = collect__take_profile(r->collect);
 	collect__free(take_ptr(r->collect));
 	a = profile__accounts(r->profile);
+	if (stop__gave_up())
+		return err__set(e, -EINTR, "given up; nothing written");
 	if (!a->written) {
 		err = write_json(r, NULL, e);
 		return err ? err
@@ -181,6 +184,8 @@ static int finish(struct run *r, struct err *e)
 		err__wrap(e, "writing '%s'", output__path(r->output));
 		return err;
 	}
+	if (stop__gave_up())
+		return err__set(e, -EINTR, "given up; nothing written");
 	path = strdup(output__path(r->output));
 	err = output__commit(take_ptr(r->output), e);
 	if (err)
@@ -232,6 +237,10 @@ static int run_record(int argc, char **argv)
 		return err > 0 ? EXIT_OK : cli__usage("record", &e);
 	}
 	stop__install();
+	if (!r.opts.force && probe__check_kernel(&e)) {
+		vec__free(&r.opts.pids);
+		return cli__fail(EXIT_FORBIDDEN, &e);
+	}
 	err = keep_words(&r, argc, argv) ? err__errno(&e, -ENOMEM, "starting to record") : open_output(&r, &e);
 	if (err) {
 		status = cli__fail(EXIT_RUNTIME, &e);

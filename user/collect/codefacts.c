@@ -5,7 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "pyrt/pyname.h"
+#include "sys/mem.h"
+
+/* More than any name or table that CPython makes; a length beyond is that of something else. */
+#define MAX_TEXT  (1u << 20)
+#define MAX_TABLE (64u << 20)
 
 static int decode(struct str *out, const void *data, size_t n, unsigned int kind)
 {
@@ -13,22 +19,136 @@ static int decode(struct str *out, const void *data, size_t n, unsigned int kind
 	return pyname__decode(out, data, n, kind);
 }
 
-int codefacts__from_record(const struct rec_code *r, size_t size, const struct py_layout *layout,
+/* The bytes of a bytes object. 0 and *out (to be freed), or -errno. */
+static int read_table(struct memory_reader *m, const struct py_layout *l, uint64_t addr, uint8_t **out, size_t *n)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	uint64_t size;
+	int err = memory__read_u64(m, addr + l->bytes_size, &size);
+
+	if (err)
+		return err;
+	if (size > MAX_TABLE)
+		return -EFAULT;
+	bytes = malloc(size + 1);
+	if (!bytes)
+		return -ENOMEM;
+	err = memory__read(m, addr + l->bytes_data, bytes, size);
+	if (err)
+		return err;
+	*out = take_ptr(bytes);
+	*n = size;
+	return 0;
+}
+
+/* A str object (Include/cpython/unicodeobject.h): kind, compact and ascii are neighbouring bits of its state. */
+static int read_string(struct memory_reader *m, const struct py_layout *l, uint64_t addr, struct str *out)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	uint64_t length, data = addr + l->str_compact;
+	uint32_t state, kind;
+	int err = memory__read_u64(m, addr + l->str_length, &length);
+
+	if (!err)
+		err = memory__read_u32(m, addr + l->str_state, &state);
+	if (err)
+		return err;
+	state >>= l->str_kind_shift;
+	kind = state & 7;
+	if (!(state & 8)) { /* legacy: the characters are elsewhere (<= 3.11) */
+		if (l->str_legacy == PYBPF_NO_OFFSET)
+			return -EFAULT;
+		err = memory__read_u64(m, addr + l->str_legacy, &data);
+		if (err)
+			return err;
+		kind = kind ? kind : 4; /* not ready: wchar_t */
+	} else if (state & 16) {
+		data = addr + l->str_ascii;
+	}
+	if ((kind != 1 && kind != 2 && kind != 4) || length > MAX_TEXT)
+		return -EFAULT;
+	bytes = malloc(length * kind + 1);
+	if (!bytes)
+		return -ENOMEM;
+	err = memory__read(m, data, bytes, length * kind);
+	return err ? err : decode(out, bytes, length * kind, kind);
+}
+
+/* Reads what the kernel could not: a page that was not there is faulted in, a long table has no bound. */
+static int read_missing(const struct rec_code *r, const struct py_layout *l, struct codefacts_text *out)
+{
+	struct memory_reader *m;
+	size_t n = 0;
+	int err = memory__open_process((pid_t)r->pid, &m, NULL);
+
+	if (err)
+		return err;
+	if (r->missing & CODE_PART_NAME)
+		err = read_string(m, l, r->name_addr, out->name);
+	if (!err && (r->missing & CODE_PART_FILENAME))
+		err = read_string(m, l, r->file_addr, out->file);
+	if (!err && (r->missing & CODE_PART_LINETABLE)) {
+		err = read_table(m, l, r->linetab_addr, &out->owned, &n);
+		out->linetable = out->owned;
+		out->linetable_bytes = n;
+	}
+	memory__close(m);
+	return err;
+}
+
+/*
+ * The object itself was not there when the kernel looked: nothing of it is known but its address. What stands there now
+ * is read in its place.
+ */
+static int read_object(struct rec_code *r, const struct py_layout *l)
+{
+	struct memory_reader *m;
+	uint64_t name, file, linetab;
+	int err = memory__open_process((pid_t)r->pid, &m, NULL);
+
+	if (err)
+		return err;
+	err = memory__read_u64(m, r->addr + l->code_name, &name);
+	if (!err)
+		err = memory__read_u64(m, r->addr + l->code_filename, &file);
+	if (!err)
+		err = memory__read_u64(m, r->addr + l->code_linetable, &linetab);
+	if (!err)
+		err = memory__read_u32(m, r->addr + l->code_firstlineno, (uint32_t *)&r->firstlineno);
+	if (!err)
+		err = memory__read_u32(m, r->addr + l->code_flags, &r->flags);
+	memory__close(m);
+	if (err)
+		return err;
+	r->name_addr = name;
+	r->file_addr = file;
+	r->linetab_addr = linetab;
+	r->missing = CODE_PART_NAME | CODE_PART_FILENAME | CODE_PART_LINETABLE;
+	return 0;
+}
+
+int codefacts__from_record(struct rec_code *r, size_t size, const struct py_layout *layout, const void *data,
 			   struct codefacts_text *out)
 {
-	const uint8_t *data = (const uint8_t *)(r + 1);
-	int err;
+	const uint8_t *bytes = data;
+	int err = 0;
 
-	(void)layout;
-	if ((size_t)r->name_bytes + r->file_bytes + r->linetab_bytes > size - sizeof(*r))
-		return -EBADMSG;
 	out->owned = NULL;
-	out->linetable = data + r->name_bytes + r->file_bytes;
+	if ((size_t)r->name_bytes + r->file_bytes + r->linetab_bytes > size)
+		return -EBADMSG;
+	out->linetable = bytes + r->name_bytes + r->file_bytes;
 	out->linetable_bytes = r->linetab_bytes;
-	if (r->missing)
-		return -EFAULT;
-	err = decode(out->name, data, r->name_bytes, r->name_kind);
-	if (!err)
-		err = decode(out->file, data + r->name_bytes, r->file_bytes, r->file_kind);
+	if (r->missing & CODE_PART_OBJECT)
+		err = read_object(r, layout);
+	if (!err && !(r->missing & CODE_PART_NAME))
+		err = decode(out->name, bytes, r->name_bytes, r->name_kind);
+	if (!err && !(r->missing & CODE_PART_FILENAME))
+		err = decode(out->file, bytes + r->name_bytes, r->file_bytes, r->file_kind);
+	if (!err && r->missing)
+		err = read_missing(r, layout, out);
+	if (err) {
+		free(out->owned);
+		out->owned = NULL;
+	}
 	return err;
 }

@@ -268,8 +268,9 @@ void people__on_exit(struct people *all, const struct rec_life *r)
 		hmap__del(&all->by_pid, r->pid);
 }
 
-int people__on_code(struct people *all, const struct rec_code *r, size_t size)
+int people__on_code(struct people *all, const struct rec_code *record, size_t size)
 {
+	struct rec_code copy = *record, *r = &copy;
 	struct person *who = people__of(all, r->identity, r->pid);
 	struct code_facts facts = {0};
 	struct codefacts_text text = {.name = &all->scratch[0], .file = &all->scratch[1]};
@@ -281,7 +282,7 @@ int people__on_code(struct people *all, const struct rec_code *r, size_t size)
 		return -ENOMEM;
 	if (!who->interp) /* its introduction was lost: nothing says how to read it */
 		return -ENOENT;
-	err = codefacts__from_record(r, size, &who->interp->layout, &text);
+	err = codefacts__from_record(r, size - sizeof(*r), &who->interp->layout, record + 1, &text);
 	if (err) {
 		hmap__del(&who->codes, r->addr);
 		return err;

@@ -31,7 +31,8 @@ int pyrt_version__symbol(struct elf *elf, uint32_t *hex)
 }
 
 struct candidates {
-	uint32_t version[MAX_MINOR + 1]; /* by minor: of a "3.N.M" that stands alone */
+	uint32_t alone[MAX_MINOR + 1]; /* by minor: of a "3.N.M" between two NULs */
+	uint32_t tail[MAX_MINOR + 1];  /* of one that ends another string: linkers merge tails */
 	bool path[MAX_MINOR + 1];        /* by minor: "python3.N" was seen */
 };
 
@@ -81,10 +82,11 @@ static void look_at(const char *window, size_t size, struct candidates *c)
 			if ((size_t)(p - window) >= before &&
 			    memcmp(p - before, lead, before) == 0)
 				c->path[minor] = true;
-			else if (p > window && p[-1] == '\0' && q < end && *q == '.' &&
-				 (q = number(q + 1, end, &micro)) && micro < 256 &&
-				 release_level(q, end, &level))
-				c->version[minor] = 3u << 24 | minor << 16 | micro << 8 | level;
+			else if (p > window && p[-1] != '.' && (p[-1] < '0' || p[-1] > '9') &&
+				 q < end && *q == '.' && (q = number(q + 1, end, &micro)) &&
+				 micro < 256 && release_level(q, end, &level))
+				*(p[-1] == '\0' ? &c->alone[minor] : &c->tail[minor]) =
+					3u << 24 | minor << 16 | micro << 8 | level;
 		}
 		p++;
 	}
@@ -98,9 +100,11 @@ static int choose(const struct candidates *c, uint32_t *hex)
 		unsigned int n = 0;
 
 		for (unsigned int minor = 0; minor <= MAX_MINOR; minor++) {
-			if (!c->version[minor] || (both && !c->path[minor]))
+			uint32_t v = c->alone[minor] ? c->alone[minor] : c->tail[minor];
+
+			if (!v || (both && !c->path[minor]))
 				continue;
-			best = c->version[minor];
+			best = v;
 			n++;
 		}
 		if (n == 1) {
