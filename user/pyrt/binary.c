@@ -22,7 +22,7 @@ static const struct {
 	const char *symbol;
 	const char *reason;
 } others[] = {
-	{"pypy_main_startup", "PyPy: only CPython is supported"},
+	{"pypy_execute_source", "PyPy: only CPython is supported"},
 	{"GraalPy_initialize", "GraalPy: only CPython is supported"},
 };
 

@@ -117,18 +117,14 @@ static int choose(const struct candidates *c, uint32_t *hex)
 	return -ENOENT;
 }
 
-int pyrt_version__find(struct elf *elf, uint32_t *hex)
+static int scan_segments(struct elf *elf, bool code, char *window, struct candidates *c)
 {
-	_cleanup_free_ char *window = malloc(WINDOW);
-	_cleanup_free_ struct candidates *c = calloc(1, sizeof(*c));
 	uint64_t scanned = 0;
 
-	if (!window || !c)
-		return -ENOMEM;
 	for (size_t i = 0; i < elf__segment_count(elf); i++) {
 		const struct elf_segment *s = elf__segment(elf, i);
 
-		if (s->type != PT_LOAD || s->flags & PF_W)
+		if (s->type != PT_LOAD || s->flags & PF_W || !(s->flags & PF_X) == code)
 			continue;
 		for (uint64_t at = 0; at < s->filesz; at += WINDOW - OVERLAP) {
 			size_t n = s->filesz - at < WINDOW ? (size_t)(s->filesz - at) : WINDOW;
@@ -139,10 +135,29 @@ int pyrt_version__find(struct elf *elf, uint32_t *hex)
 			look_at(window, n, c);
 			scanned += n;
 			if (scanned > MAX_SCAN)
-				return -ENOENT;
+				return 0;
 			if (n < WINDOW)
 				break;
 		}
 	}
-	return choose(c, hex);
+	return 0;
+}
+
+int pyrt_version__find(struct elf *elf, uint32_t *hex)
+{
+	_cleanup_free_ char *window = malloc(WINDOW);
+	_cleanup_free_ struct candidates *c = calloc(1, sizeof(*c));
+
+	if (!window || !c)
+		return -ENOMEM;
+	/* Older linkers put constants into the segment of the code. */
+	for (int code = 0; code < 2; code++) {
+		int err = scan_segments(elf, code, window, c);
+
+		if (err)
+			return err;
+		if (!choose(c, hex))
+			return 0;
+	}
+	return -ENOENT;
 }

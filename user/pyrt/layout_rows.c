@@ -105,7 +105,7 @@ static const struct pyrt_layout rows[] = {
 			.runtime_tss_key = 592,
 			.tstate_frame = 56, .cframe_frame = 8, .tstate_interp = 16,
 			.tstate_native_id = 160, .tstate_chunk = 296,
-			.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
+			.frame_entry = 68, .cframe_previous = 16, .frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
 			.frame_tlbc = NO, .frame_size = 72, .owner_entry = NO,
 			.code_size = 144, .code_flags = 48, .code_firstlineno = 72,
 			.code_filename = 112, .code_name = 128, .code_linetable = 136,
