@@ -83,6 +83,8 @@ struct py_layout {
 	__u16 bytes_size;
 	__u16 bytes_data;
 	__u16 type_name; /* unused in the kernel; here so that user space checks a type by its name */
+	__u16 frame_entry;     /* is_entry (3.11): set in a frame that C code has called; 0: none */
+	__u16 cframe_previous; /* _PyCFrame.previous (3.11, 3.12); 0: none */
 	__u16 base_frame; /* 3.15: sentinel frame inside the tstate; reaching it proves completeness */
 };
 
@@ -295,7 +297,7 @@ struct rec_life {
 };
 
 #define PYBPF_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
-PYBPF_ASSERT_SIZE(struct py_layout, 80);
+PYBPF_ASSERT_SIZE(struct py_layout, 84);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 64);
 PYBPF_ASSERT_SIZE(struct proc_info, 64);

@@ -2,13 +2,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "base/vec.h"
 #include "cli/cli.h"
 #include "collect/probe.h"
 #include "collect/pyproc.h"
-#include "export/export.h"
 #include "export/json.h"
 #include "export/text.h"
 
@@ -68,8 +68,9 @@ static int check_interpreters(struct probe_list *out, struct err *e)
 	people.ok = !scan.hidden;
 	snprintf(people.detail, sizeof(people.detail), "%u of %u could be looked into", scan.seen - scan.hidden,
 		 scan.seen);
-	if (!people.ok)
-		snprintf(people.remedy, sizeof(people.remedy), "run as root or with CAP_SYS_PTRACE");
+	if (!people.ok) /* even root is kept from some: a security module or a seccomp filter may do that */
+		snprintf(people.remedy, sizeof(people.remedy), "%s",
+			 geteuid() ? "run as root or with CAP_SYS_PTRACE" : "the system protects the others");
 	if (!err)
 		err = vec__push(out, people);
 	vec__foreach(&used, it)
@@ -162,8 +163,8 @@ static int run_check(int argc, char **argv)
 		print_json(&list);
 	else if (!err && print_text(&list, possible))
 		err = err__errno(&e, -ENOMEM, "checking");
-	if (!err && export__finish(stdout, &e))
-		err = err__wrap(&e, "writing the findings");
+	if (!err && (fflush(stdout) || ferror(stdout)))
+		err = err__errno(&e, errno ? -errno : -EIO, "writing the findings");
 	vec__free(&list);
 	if (err)
 		return cli__fail(cli__status_of(err), &e);

@@ -13,7 +13,6 @@
 #include "base/vec.h"
 #include "cli/cli.h"
 #include "collect/pyproc.h"
-#include "export/export.h"
 #include "export/json.h"
 #include "export/text.h"
 
@@ -428,13 +427,11 @@ static int run_list(int argc, char **argv)
 		table__json(&t);
 	else if (!err && table__print(&t))
 		err = err__errno(&e, -ENOMEM, "listing processes");
-	if (!err && export__finish(stdout, &e))
-		err = err__wrap(&e, "writing the list");
+	if (!err && (fflush(stdout) || ferror(stdout)))
+		err = err__errno(&e, errno ? -errno : -EIO, "writing the list");
 	if (!err && t.hidden)
-		fprintf(stderr,
-			"pybpf: %u of %u processes could not be looked into for lack of permission; run as root to see "
-			"all\n",
-			t.hidden, t.seen);
+		fprintf(stderr, "pybpf: %u of %u processes could not be looked into: %s\n", t.hidden, t.seen,
+			geteuid() ? "they are not yours; run as root to see all" : "the system forbids it");
 	table__free(&t);
 	return err ? cli__fail(cli__status_of(err), &e) : EXIT_OK;
 }
