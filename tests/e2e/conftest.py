@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of the end-to-end tests. A test that takes `python` runs once with each interpreter that pybpf reads."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import harness  # noqa: E402
+
+SUPPORTED = (3, 11), (3, 14)  # versions that `python` stands for: least, below
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "versions(least, below): interpreters that `python` stands for")
+
+
+def pytest_generate_tests(metafunc):
+    if "python" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("versions")
+        least, below = mark.args if mark else SUPPORTED
+        found = harness.interpreters.select(least, below)
+        metafunc.parametrize("python", found, ids=[i.id for i in found])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def can_record():
+    """Recording needs root; where there is none, or no binary, that is said instead of failing each test."""
+    if not os.access(harness.PYBPF, os.X_OK):
+        pytest.skip("%s is not built" % harness.PYBPF)
+    if os.geteuid():
+        pytest.skip("recording needs root")
+
+
+@pytest.fixture
+def target(tmp_path):
+    """start(python, text, *args): a ready Target in a folder of its own; all are ended afterwards."""
+    started = []
+
+    def start(python, text, *args, **more):
+        folder = tmp_path / ("target%d" % len(started))
+        folder.mkdir()
+        new = harness.Target(python, text, args, folder=folder, **more)
+        started.append(new)
+        return new.wait_ready()
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture
+def any_python():
+    """One interpreter, for tests that are not about interpreters: the newest."""
+    found = harness.interpreters.select(*SUPPORTED)
+    if not found:
+        pytest.skip("no interpreter that pybpf reads")
+    return found[-1]
+
+
+@pytest.fixture
+def record(tmp_path):
+    """record(*args, ...): harness.record into a raw file of its own unless output= says otherwise."""
+    count = iter(range(1 << 30))
+
+    def run(*args, **more):
+        more.setdefault("output", tmp_path / ("out%d.raw" % next(count)))
+        return harness.record(*args, **more)
+
+    return run
