@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Unwind tables, as user space compiles them from a file's call frame information and the BPF program looks them up.
+ * Compact unwind tables: what user/unwind/ compiles from call frame information (DWARF 5 section 6.4, LSB 5.0
+ * core part 10.6) and the BPF program looks up.
  *
- * A row is a u32: in its low 16 bits the address within 64 KiB of code (a page) from which on it holds, in its high 16 bits
- * the index of its rule among the table's rules. Rows of a page are sorted; the first one is at address 0, carrying on
- * what held at the end of the page before. Included after vmlinux.h or <linux/types.h>, as abi.h.
+ * A table is three arrays. Addresses are link-time ones; page n covers the 64 KiB from text_start + (n << 16).
+ *   rules  struct unwind_rule, each different rule once
+ *   rows   one u32 each: low 16 bits the address within its page from which a rule holds, high 16 bits
+ *          the index of that rule; ascending within a page
+ *   pages  u32 index of the first row of each page, and one more behind the last
+ * Each page's first row is at offset 0, so the row that holds for an address is in the address's own page:
+ * the last one of [pages[n], pages[n + 1]) whose offset is not above the address's.
+ *
+ * An address that a call returns to belongs to the instruction before it: look up the address minus 1, except in the
+ * innermost frame and above a frame that UNWIND_SIGNAL_FRAME marks.
+ *
+ * Included after vmlinux.h by BPF, after <linux/types.h> by user space.
  */
 #ifndef PYBPF_UNWIND_H
 #define PYBPF_UNWIND_H
@@ -13,41 +23,56 @@
 #include <linux/types.h>
 #endif
 
-/* How the canonical frame address (CFA) follows from a frame's registers. SP, FP: rsp, rbp; on arm64 sp, x29. */
+#define UNWIND_PAGE_SHIFT 16
+#define UNWIND_PAGE_SIZE  (1U << UNWIND_PAGE_SHIFT)
+
+/* "SP" and "FP" are rsp and rbp, or sp and x29; all offsets are in bytes. */
 enum unwind_cfa {
-	UNWIND_NONE = 0, /* nothing is known of this code: a gap between functions */
-	UNWIND_END,      /* outermost frame: its return address is undefined */
-	UNWIND_SP,       /* SP + cfa_off */
-	UNWIND_FP,       /* FP + cfa_off */
-	UNWIND_REG,      /* register `reg` + cfa_off */
-	UNWIND_SP_DEREF, /* *(SP + cfa_off) + deref_off: realigned stacks */
-	UNWIND_FP_DEREF, /* *(FP + cfa_off) + deref_off */
-	UNWIND_PLT,      /* SP + cfa_off, and 8 more where the low four bits of the address are at least `reg` */
-	/* A signal's frame: the CFA is *(SP + cfa_off), the return address *(SP + ra_off), FP *(SP + fp_off); the return address is
-	 * the interrupted instruction itself. */
-	UNWIND_SIGNAL,
-	UNWIND_UNKNOWN, /* by an expression that is none of these */
+	UNWIND_NONE,     /* no function known here */
+	UNWIND_END,      /* outermost frame: a thread's or program's start */
+	UNWIND_SP,       /* CFA = SP + cfa_off */
+	UNWIND_FP,       /* CFA = FP + cfa_off */
+	UNWIND_REG,      /* CFA = register `reg` (DWARF number) + cfa_off */
+	UNWIND_SP_DEREF, /* CFA = *(SP + cfa_off) + deref_off */
+	UNWIND_FP_DEREF, /* CFA = *(FP + cfa_off) + deref_off */
+	UNWIND_PLT,      /* CFA = SP + cfa_off + ((PC & 15) >= reg ? 8 : 0) */
+	UNWIND_SIGNAL,   /* CFA = *(SP + cfa_off), RA = *(SP + ra_off), FP as `fp` says */
+	UNWIND_UNKNOWN,  /* there is a rule, but none of these */
 };
 
+/* The caller's FP. */
 enum unwind_fp {
-	UNWIND_FP_SAME = 0, /* as it is */
-	UNWIND_FP_SAVED,    /* at CFA + fp_off */
-	UNWIND_FP_UNKNOWN,  /* undefined, or by an expression; unwinding goes on without it */
+	UNWIND_FP_SAME,    /* the register's present value */
+	UNWIND_FP_AT_CFA,  /* *(CFA + fp_off) */
+	UNWIND_FP_AT_FP,   /* *(FP + fp_off): realigned stacks */
+	UNWIND_FP_AT_SP,   /* *(SP + fp_off): signal frames */
+	UNWIND_FP_UNKNOWN, /* lost, or a rule that is none of these */
 };
 
-#define UNWIND_RA_SAME 0x7fff /* ra_off: the return address is still in the link register (arm64) */
+enum unwind_flag {
+	/*
+	 * A signal handler's caller: the registers found are those of the interrupted instruction, so the
+	 * address is looked up as it is.
+	 */
+	UNWIND_SIGNAL_FRAME = 1 << 0,
+	UNWIND_RA_IN_LR = 1 << 1, /* the return address is still in the link register (arm64) */
+	UNWIND_RA_SIGNED = 1 << 2, /* it carries a pointer authentication code (arm64): mask it */
+};
 
 struct unwind_rule {
 	__s32 cfa_off;
 	__s32 deref_off;
 	__s16 fp_off;
-	__s16 ra_off; /* the return address is at CFA + ra_off: -8 on x86-64 */
+	__s16 ra_off; /* RA = *(CFA + ra_off), unless UNWIND_SIGNAL or UNWIND_RA_IN_LR say otherwise */
 	__u8 cfa;     /* enum unwind_cfa */
-	__u8 reg;     /* DWARF number, for UNWIND_REG */
+	__u8 reg;     /* UNWIND_REG: DWARF register number; UNWIND_PLT: where in 16 bytes the push has happened */
 	__u8 fp;      /* enum unwind_fp */
-	__u8 flags;   /* 0 */
+	__u8 flags;   /* enum unwind_flag */
 };
+_Static_assert(sizeof(struct unwind_rule) == 16, "struct unwind_rule");
 
-_Static_assert(sizeof(struct unwind_rule) == 16, "struct unwind_rule changed its size");
+#define UNWIND_ROW(offset, rule)  ((__u32)(rule) << 16 | (__u32)(offset))
+#define UNWIND_ROW_OFFSET(row)    ((row) & 0xffff)
+#define UNWIND_ROW_RULE(row)      ((row) >> 16)
 
 #endif
