@@ -37,9 +37,10 @@ embedded__build() {
 	library=$(readlink -f "$libdir/libpython$minor.so")
 
 	"${compile[@]}" -o embed-so -L"$libdir" -Wl,-rpath,"$libdir" "-lpython$minor"
-	"${compile[@]}" -o embed-a -rdynamic "$static" -lm -lz -lexpat -ldl -lutil
-	# The hardest kind to find: no symbol at all, neither in .symtab nor in .dynsym.
-	"${compile[@]}" -o embed-a-bare -s "$static" -lm -lz -lexpat -ldl -lutil
+	# Debian's archive is not made for position-independent executables.
+	"${compile[@]}" -no-pie -o embed-a -rdynamic "$static" -lm -lz -lexpat -ldl -lutil
+	# The hardest kind to find: no symbol at all, neither in .symtab nor in .dynsym. (So it loads no extension modules.)
+	"${compile[@]}" -no-pie -o embed-a-bare -s "$static" -lm -lz -lexpat -ldl -lutil
 	gcc -O2 -g -Wall -pthread -o late "$embedded_hosts/late.c" -ldl
 
 	row "embed-so-$minor" "$shared",embedded - "${environment}@/embed-so"
@@ -75,10 +76,11 @@ embedded__uwsgi() {
 	packages uwsgi-core uwsgi-plugin-python3
 	cat > run-in-uwsgi <<-'SH'
 		#!/bin/sh
-		# run-in-uwsgi SCRIPT [ARG...]: no argument may hold a space
+		# run-in-uwsgi SCRIPT [ARG...]: no argument may hold a space. Everything goes to standard output: uWSGI
+		# makes one of both streams anyway.
 		script=$1
 		shift
-		exec uwsgi --plugin python3 --enable-threads --disable-logging --pyargv "$*" --pyrun "$script"
+		exec uwsgi --plugin python3 --enable-threads --disable-logging --pyargv "$*" --pyrun "$script" 2>&1
 	SH
 	chmod +x run-in-uwsgi
 	row uwsgi shared,stripped,embedded,uwsgi - @/run-in-uwsgi

@@ -27,7 +27,7 @@ frozen__make() {
 		import importlib.util
 		import sys
 
-		LEFT_OUT = {"antigravity", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
+		LEFT_OUT = {"antigravity", "distutils", "ensurepip", "idlelib", "lib2to3", "test", "this", "tkinter", "turtle", "turtledemo"}
 		for name in sorted(sys.stdlib_module_names - LEFT_OUT):
 		    if not name.startswith("_test") and importlib.util.find_spec(name):
 		        print("--hidden-import=" + name)
@@ -35,7 +35,8 @@ frozen__make() {
 	export PYTHONPATH=$PWD/tools PYINSTALLER_CONFIG_DIR=$PWD/config
 	for kind in onedir onefile; do
 		# shellcheck disable=SC2046
-		nice -n 19 $python -m PyInstaller --$kind --name bundle-$kind --log-level=WARN $(cat modules) bundle.py
+		nice -n 19 $python -m PyInstaller --$kind --name bundle-$kind --log-level=WARN --exclude-module=setuptools \
+			--exclude-module=pkg_resources $(cat modules) bundle.py
 	done
 	rm -rf tools config build modules bundle.py ./*.spec
 	row pyinstaller-folder shared,stripped,embedded,pyinstaller - @/dist/bundle-onedir/bundle-onedir

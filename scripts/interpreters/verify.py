@@ -1,30 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Print the running interpreter's version, having checked that it is of the kinds named.
 
-Runs on every version from 2.7. Kinds that only the file can tell (stripped, shared ...) are
-checked here too, by reading the ELF section names of /proc/self/exe or of libpython.
+Runs on every version from 2.7, and where no module but the built-in ones can be loaded. Kinds that only
+the file can tell (stripped, shared ...) are checked here too, by reading the ELF section names of
+/proc/self/exe or of libpython.
 """
 import os
-import struct
 import sys
 
 
 def sections(path):
     """Names of an ELF file's sections."""
+    def number(data, at, size):
+        return int.from_bytes(data[at:at + size], "little")
+
     with open(path, "rb") as f:
         head = f.read(64)
         if head[:4] != b"\x7fELF":
             return set()
-        shoff, = struct.unpack_from("<Q", head, 0x28)
-        size, count, names = struct.unpack_from("<HHH", head, 0x3A)
-        f.seek(shoff)
+        size, count, names = (number(head, at, 2) for at in (0x3A, 0x3C, 0x3E))
+        f.seek(number(head, 0x28, 8))
         table = f.read(size * count)
-        start, length = struct.unpack_from("<QQ", table, names * size + 0x18)
-        f.seek(start)
-        text = f.read(length)
+        f.seek(number(table, names * size + 0x18, 8))
+        text = f.read(number(table, names * size + 0x20, 8))
     found = set()
     for i in range(count):
-        at, = struct.unpack_from("<I", table, i * size)
+        at = number(table, i * size, 4)
         found.add(text[at:text.index(b"\0", at)].decode())
     return found
 
@@ -72,7 +73,7 @@ def is_kind(kind):
         return sys._jit.is_enabled()
     if kind == "nopie":
         with open("/proc/self/exe", "rb") as f:
-            return struct.unpack_from("<H", f.read(18), 16)[0] == 2
+            return f.read(18)[16:] == b"\2\0"
     if kind == "musl":
         with open("/proc/self/maps") as f:
             return "musl" in f.read()
