@@ -91,7 +91,8 @@ main() {
 			"recipe_${recipe//[-.]/_}"
 		done
 	fi
-	cache__write_manifest || return 1
+	[ $gather -eq 1 ] && cache__is_current || cache__write_manifest || return 1
+	[ $quiet -eq 1 ] || cache__show_manifest
 	check_required
 }
 

@@ -119,6 +119,18 @@ interpreter__run() {
 		tail -n 1 | grep -x '[0-9][0-9.]*[a-z0-9+]*'
 }
 
+# cache__key: what the manifest is made of: results, the machine's interpreters, these scripts.
+cache__key() {
+	{
+		find "$cache" -mindepth 2 -maxdepth 2 -name rows.tsv -printf '%p %T@\n' | sort
+		machine__programs | xargs -r -d '\n' stat -L -c '%n %Y %Z %s'
+		cat "$here/interpreters.sh" "$parts"/*
+	} | sha256sum
+}
+
+# cache__is_current: is the manifest made of what is there now? What nothing has changed since need not be run again.
+cache__is_current() { [ -f "$manifest" ] && [ "$(cat "$cache/manifest.key" 2> /dev/null)" = "$(cache__key)" ]; }
+
 # cache__write_manifest: verify what the machine has, add what the cache has.
 cache__write_manifest() {
 	local rows dir new=$cache/.manifest.new
@@ -132,8 +144,11 @@ cache__write_manifest() {
 		cache__run_present "$dir" "$cache/.rows" >> "$new"
 	done < <(find "$cache" -mindepth 2 -maxdepth 2 -name rows.tsv -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2-)
 	rm -f "$cache/.rows" "$cache/.machine.tsv"
-	sort -u -o "$new" "$new" && mv "$new" "$manifest" || return 1
-	[ $quiet -eq 1 ] || awk -F'\t' '{ printf "  %-20s %-10s %-28s %s\n", $1, $2, $4, $6 }' "$manifest"
+	sort -u -o "$new" "$new" && mv "$new" "$manifest" && cache__key > "$cache/manifest.key"
+}
+
+cache__show_manifest() {
+	awk -F'\t' '{ printf "  %-20s %-10s %-28s %s\n", $1, $2, $4, $6 }' "$manifest"
 }
 
 # cache__run_present DIR ROWS: manifest lines of those that run; the others are named.

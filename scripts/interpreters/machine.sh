@@ -10,6 +10,18 @@ recipe_machine() {
 	packages python3 pypy3 > "$log" 2>&1 || say "not installed: python3, pypy3: $(tail -n 1 "$log")"
 }
 
+machine__pyenv_versions() {
+	local versions=${PYENV_ROOT:-$HOME/.pyenv}/versions
+	[ -d "$versions" ] || versions=$(pyenv root 2> /dev/null)/versions
+	[ ! -d "$versions" ] || echo "$versions"
+}
+
+# machine__programs: the files that machine__rows looks at.
+machine__programs() {
+	find /usr/bin/python3 /usr/bin/pypy3 /usr/bin/python2.7 2> /dev/null
+	find "$(machine__pyenv_versions)"/*/bin/python 2> /dev/null | sort
+}
+
 # machine__rows: rows of what is there now; versions are proven when they are run.
 machine__rows() {
 	local name
@@ -38,9 +50,8 @@ machine__linkage() {
 # The newest patch version of each minor version is pyenv-X.Y, others are pyenv-X.Y.Z.
 machine__pyenv_rows() {
 	local versions version id seen=' ' python kinds
-	versions=${PYENV_ROOT:-$HOME/.pyenv}/versions
-	[ -d "$versions" ] || versions=$(pyenv root 2> /dev/null)/versions
-	[ -d "$versions" ] || return 0
+	versions=$(machine__pyenv_versions)
+	[ -n "$versions" ] || return 0
 	while read -r version; do
 		python=$versions/$version/bin/python
 		[ -x "$python" ] || continue
