@@ -75,7 +75,7 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 		return 0;
 	out->state = FILE_STATE_PYTHON;
 	out->ctime_ns = file->ctime_ns;
-	out->text_start = file->text_start;
+	out->text_start = file->text[0].vaddr;
 	out->runtime = file->binary.runtime;
 	if (!file->usable) {
 		out->flags = PROC_UNSUPPORTED;
@@ -216,7 +216,9 @@ void interps__on_mmap(void *arg, const struct sideband_mmap *m)
 	p = (struct pyproc){
 		.pid = (pid_t)m->pid,
 		.file = file,
-		.runtime = m->start - m->offset - file->text_vaddr + file->binary.runtime,
 	};
+	if (pyfile__bias(file, m->start, m->offset, &p.bias))
+		return;
+	p.runtime = p.bias + file->binary.runtime;
 	publish(x, &p);
 }

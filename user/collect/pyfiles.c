@@ -71,22 +71,40 @@ static uint64_t ctime_ns(const struct stat *st)
 	return (uint64_t)st->st_ctim.tv_sec * 1000000000u + (uint64_t)st->st_ctim.tv_nsec;
 }
 
-static void text_segment(int fd, struct pyfile *f)
+static void text_segments(int fd, struct pyfile *f)
 {
 	struct elf *elf;
 
 	if (elf__open(fd, &elf, NULL))
 		return;
-	for (size_t i = 0; i < elf__segment_count(elf); i++) {
+	for (size_t i = 0; i < elf__segment_count(elf) && f->text_count < PYFILE_TEXTS; i++) {
 		const struct elf_segment *s = elf__segment(elf, i);
 
-		if (s->type == PT_LOAD && s->flags & PF_X) { /* they are in order of address */
-			f->text_start = s->vaddr;
-			f->text_vaddr = s->vaddr - s->offset;
-			break;
-		}
+		if (s->type == PT_LOAD && s->flags & PF_X) /* they are in order of address */
+			f->text[f->text_count++] = (struct pyfile_text){s->vaddr, s->offset, s->filesz};
 	}
 	elf__close(elf);
+}
+
+int pyfile__bias(const struct pyfile *f, uint64_t map_start, uint64_t map_offset, uint64_t *bias)
+{
+	const uint64_t page = ~((uint64_t)sysconf(_SC_PAGESIZE) - 1);
+	const struct pyfile_text *in = NULL;
+
+	for (size_t i = 0; i < f->text_count; i++) {
+		const struct pyfile_text *t = &f->text[i];
+
+		if (map_offset == (t->offset & page)) {
+			in = t;
+			break;
+		}
+		if (map_offset >= t->offset && map_offset < t->offset + t->size) /* a part of its mapping */
+			in = t;
+	}
+	if (!in)
+		return -ENOENT;
+	*bias = map_start - (in->vaddr + map_offset - in->offset);
+	return 0;
 }
 
 /* Looks into a file. *out is NULL when there is no Python in it. */
@@ -109,7 +127,7 @@ static int look(int fd, const char *path, struct file_key key, struct pyfile **o
 	}
 	f->key = key;
 	f->binary = binary;
-	text_segment(fd, f);
+	text_segments(fd, f);
 	if (binary.kind == PYRT_UNSUPPORTED)
 		snprintf(f->why, sizeof(f->why), "%s", binary.reason);
 	else if (pyrt_layout__find(fd, &binary, &f->layout, &why) ||

@@ -64,8 +64,9 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 			.map_start = map.start,
 			.map_end = map.end,
 			.map_offset = map.offset,
-			.bias = map.start - (map.offset + file->text_vaddr),
 		};
+		if (pyfile__bias(file, map.start, map.offset, &p.bias))
+			continue;
 		p.runtime = p.bias + file->binary.runtime;
 		p.started = has_started(&p);
 		if (better(&p, &best))

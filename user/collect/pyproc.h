@@ -18,6 +18,13 @@
 #include "sys/mem.h"
 #include "sys/proc.h"
 
+/* One executable segment; link-time. */
+struct pyfile_text {
+	uint64_t vaddr, offset, size;
+};
+
+#define PYFILE_TEXTS 8 /* more than any linker or optimiser makes */
+
 /* What is known of one file. Owned by the cache, valid as long as it. */
 struct pyfile {
 	struct file_key key; /* as /proc/PID/maps shows it */
@@ -28,9 +35,12 @@ struct pyfile {
 	bool usable;  /* a CPython with a layout and a way to a thread's state */
 	char why[256]; /* a Python, but not usable: the reason */
 	uint64_t ctime_ns;   /* of the inode when it was looked into */
-	uint64_t text_start; /* link-time address of the lowest executable segment */
-	uint64_t text_vaddr; /* that minus its file offset */
+	struct pyfile_text text[PYFILE_TEXTS]; /* in order of address */
+	size_t text_count;
 };
+
+/* The load address (what to add to link-time addresses) that an executable mapping of the file tells. 0 or -ENOENT. */
+int pyfile__bias(const struct pyfile *f, uint64_t map_start, uint64_t map_offset, uint64_t *bias);
 
 struct pyfiles;
 struct pyfiles *pyfiles__new(void);
