@@ -63,7 +63,7 @@ all: $(B)/pybpf
 # ---- the BPF object and its skeleton
 $(B)/pybpf.bpf.o: bpf/pybpf.bpf.c Makefile | $(B)/
 	$(call say,BPF,$@)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -MF $(B)/pybpf.bpf.d -c $< -o $(B)/pybpf.tmp.o
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MT $@ -MF $(B)/pybpf.bpf.d -c $< -o $(B)/pybpf.tmp.o
 	$(Q)$(BPFTOOL) gen object $@ $(B)/pybpf.tmp.o
 	$(Q)rm -f $(B)/pybpf.tmp.o
 
@@ -104,6 +104,16 @@ $(B)/tests/%: tests/differential/%.c $(B)/libpybpf.a Makefile
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -I. $(LDFLAGS) -o $@ $< $(B)/libpybpf.a $(LIBS)
+
+$(B)/tests/%: tests/kernels/%.c $(B)/libpybpf.a Makefile
+	$(call say,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -I. $(LDFLAGS) -o $@ $< $(LIBS)
+
+# Debian's kernels in QEMU: `make check-kernels KERNELS="5.10 6.12"` (see tests/kernels/test_kernels.py).
+.PHONY: check-kernels
+check-kernels: $(B)/pybpf $(B)/tests/verify
+	$(Q)PYBPF_BUILD=$(abspath $(B)) PYBPF_KERNELS="$(KERNELS)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/kernels
 
 .PHONY: unit
 unit: $(UNIT_BINS)

@@ -112,8 +112,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 32768);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 32768); /* set to 1 when nothing is filtered: before 6.1 only preallocated maps are let in */
 	__type(key, __u32);
 	__type(value, __u32);
 } pids SEC(".maps"); /* the targets of -p and of command mode; written in process context only */

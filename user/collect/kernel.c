@@ -41,18 +41,36 @@ struct kernel {
 	void *arg;
 };
 
-/* What libbpf says at the load goes into the error's text: the last line tells most. */
+/* What libbpf says at the load goes into the error's text: the verifier's reason, else the last line. */
 struct load_log {
 	char last[256];
+	bool verifier; /* `last` is what the verifier has said, which tells most */
 };
 static __thread struct load_log load_log;
 
+/* The line of the verifier's log that comes before its statistics. False when there is none. */
+static bool verifier_reason(const char *text, char *reason, size_t size)
+{
+	const char *end = strstr(text, "BEGIN PROG LOAD LOG") ? strstr(text, "\nprocessed ") : NULL;
+	const char *start = end;
+
+	if (!end)
+		return false;
+	while (start > text && start[-1] != '\n')
+		start--;
+	snprintf(reason, size, "%.*s", (int)(end - start), start);
+	return true;
+}
+
 static int keep_last_line(enum libbpf_print_level level, const char *format, va_list args)
 {
-	if (level == LIBBPF_WARN) {
-		vsnprintf(load_log.last, sizeof(load_log.last), format, args);
-		load_log.last[strcspn(load_log.last, "\n")] = '\0';
-	}
+	_cleanup_free_ char *text = NULL;
+
+	if (level != LIBBPF_WARN || load_log.verifier || vasprintf(&text, format, args) < 0)
+		return 0;
+	load_log.verifier = verifier_reason(text, load_log.last, sizeof(load_log.last));
+	if (!load_log.verifier)
+		snprintf(load_log.last, sizeof(load_log.last), "%.*s", (int)strcspn(text, "\n"), text);
 	return 0;
 }
 
@@ -101,6 +119,8 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 	bpf_map__set_max_entries(skel->maps.scratches, cpus);
 	bpf_map__set_max_entries(skel->maps.samples, cpus * cpu_samples);
 	bpf_map__set_max_entries(skel->maps.tails, cpus);
+	if (!config->filter_pids)
+		bpf_map__set_max_entries(skel->maps.pids, 1);
 }
 
 /* Maps an array map of `bytes`. 0 or -errno. */
@@ -159,7 +179,7 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 	if (!k)
 		return err__errno(e, -ENOMEM, "loading the BPF program");
 	k->stats_fd = -1;
-	load_log.last[0] = '\0';
+	load_log = (struct load_log){0};
 	libbpf_set_print(keep_last_line);
 	k->skel = pybpf_bpf__open();
 	if (!k->skel) {
