@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guests: what is put into them, what they run, and what they leave behind.
+
+Environment: PYBPF_KERNELS, labels of scripts/kernels/packages.py separated by blanks (default: all); PYBPF_BUILD,
+the folder with pybpf, its BPF object and tests/verify.
+"""
+
+import functools
+import json
+import os
+import re
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [os.path.join(ROOT, "scripts", "kernels"), os.path.join(ROOT, "tests")]
+
+import initramfs  # noqa: E402
+import interpreters  # noqa: E402
+import packages  # noqa: E402
+import vm  # noqa: E402
+
+BUILD = os.environ.get("PYBPF_BUILD") or os.path.join(ROOT, "build")
+DEPTHS = (600, 3000)
+MILL_SECONDS = 3
+
+# Cases run in the order of their names, by busybox's shell. What they start they end.
+CHECK = "exec pybpf check --json\n"
+VERIFY = "exec verify /tests/pybpf.bpf.o\n"
+MILL = f"""
+exec pybpf record -r 200 -F -f raw -o /out/{{name}}.raw --json=/out/{{name}}.json --quiet -- \\
+    {{python}} /tests/mill.py {MILL_SECONDS}
+"""
+DIVE = """
+pids=
+for python in {pythons}; do
+	for depth in {depths}; do
+		n=$((n + 1))
+		$python /tests/dive.py $depth /tmp/{name}.$n >&2 &
+		pids="$pids $!"
+	done
+done
+ready() {{
+	for pid in $pids; do
+		kill -0 $pid || exit 1
+	done
+	[ $(ls /tmp/{name}.* 2>/dev/null | wc -l) = $n ]
+}}
+until ready; do
+	sleep 0.2
+done
+pybpf record -p "$(echo $pids | tr ' ' ,)" -d 4 -r 100 -F -f raw -o /out/{name}.raw --json --quiet
+status=$?
+kill $pids
+exit $status
+"""
+ALL = """
+{first} /tests/dive.py 3 /tmp/first >&2 &
+first=$!
+until [ -e /tmp/first ]; do
+	kill -0 $first || exit 1
+	sleep 0.2
+done
+pybpf record --all-python -d 8 -r 100 -F -f raw -o /out/{name}.raw --json 2>/tmp/words &
+record=$!
+until grep -q ^Sampling /tmp/words; do
+	kill -0 $record || exit 1
+	sleep 0.2
+done
+{second} /tests/dive.py 4 /tmp/second >&2 &
+second=$!
+/bin/busybox sh -c '{third} /tests/dive.py 5 /tmp/third & echo $! >/tmp/third.pid; wait' >&2 &
+third=$!
+wait $record
+status=$?
+cat /tmp/words >&2
+echo "{{\\"first\\": $first, \\"second\\": $second, \\"third\\": $(cat /tmp/third.pid)}}" >/out/{name}.pids
+kill $first $second $(cat /tmp/third.pid)
+exit $status
+"""
+
+
+@functools.lru_cache(maxsize=None)
+def pythons():
+    """By name: the static build of the distribution, a shared 3.13, and one whose frames are objects."""
+    found = {}
+    for name, version, word in (("system", None, "system"), ("3.13", (3, 13), "pyenv"), ("3.8", (3, 8), "pyenv")):
+        for python in interpreters.find():
+            if word in python.id and not python.root and (not version or python.version[:2] == version):
+                found[name] = os.path.realpath(python.path) if name == "system" else python.path
+                break
+    return found
+
+
+def cases():
+    """The scripts by name."""
+    have = pythons()
+    paths = list(have.values())
+    scripts = {"check": CHECK, "verify": VERIFY}
+    for name, path in have.items():
+        scripts[f"mill-{name}"] = MILL.format(name=f"mill-{name}", python=path)
+    scripts["dive"] = DIVE.format(name="dive", depths=" ".join(map(str, DEPTHS)), pythons=" ".join(paths))
+    scripts["all"] = ALL.format(name="all", first=paths[0], second=paths[-1], third=paths[len(paths) // 2])
+    return scripts
+
+
+def labels():
+    chosen = os.environ.get("PYBPF_KERNELS", "").replace(",", " ").split() or list(packages.SERIES)
+    unknown = set(chosen) - set(packages.SERIES)
+    if unknown:
+        raise pytest.UsageError(f"no such kernel: {', '.join(unknown)}; there are {', '.join(packages.SERIES)}")
+    return chosen
+
+
+def build_image(path):
+    image = initramfs.Initramfs()
+    image.file("/bin/busybox")
+    image.device("/dev/console", 5, 1)
+    with open(os.path.join(HERE, "init"), "rb") as file:
+        image.data("/init", file.read(), 0o755)
+    image.program(os.path.join(BUILD, "pybpf"), "/tests/bin/pybpf")
+    image.program(os.path.join(BUILD, "tests", "verify"), "/tests/bin/verify")
+    image.file(os.path.join(BUILD, "pybpf.bpf.o"), "/tests/pybpf.bpf.o")
+    for name in ("mill.py", "dive.py"):
+        image.file(os.path.join(HERE, name), f"/tests/{name}")
+    for python in pythons().values():
+        image.interpreter(python)
+    for name, script in cases().items():
+        image.data(f"/cases/{name}.sh", script.encode())
+    image.write(path)
+
+
+class Guest:
+    """A kernel's results."""
+
+    def __init__(self, label, entry, result):
+        self.label, self.release = label, entry["version"]
+        self.seconds, self.console = result.seconds, result.console
+        self._result = result
+
+    def text(self, name):
+        return self._result.text(name)
+
+    def passed(self, case):
+        """What a case has printed; it must have ended well."""
+        status = self.text(f"{case}.status").strip()
+        assert status == "0", f"{case}: status {status or 'none: never run'}\n{self.text(case + '.err')}\n{self.console}"
+        return self.text(f"{case}.out")
+
+    def accounts(self, text):
+        """A run's accounts, which must add up."""
+        run = json.loads(text)
+        samples = run["samples"]
+        assert samples["taken"] == samples["written"] + samples["lost"]
+        assert samples["lost"] == sum(run["lost"].values())
+        assert samples["truncated"] == sum(run["truncated"].values())
+        return run
+
+    def stacks(self, name):
+        """[(frames, outermost first; samples)] of a raw profile. No name in these tests holds a semicolon."""
+        pairs = []
+        for line in self.text(name).splitlines():
+            frames, count = line.rsplit(" ", 1)
+            pairs.append((frames.split(";"), int(count)))
+        return pairs
+
+
+def run(label, image, folder):
+    if not vm.available():
+        pytest.fail(f"{vm.QEMU} is not installed: make test-deps")
+    try:
+        entry = packages.Kernels().get(label)
+    except packages.NoKernel as error:
+        if os.environ.get("PYBPF_KERNELS"):
+            pytest.fail(f"no kernel {label}: {error}")
+        pytest.skip(f"no kernel {label}: {error}")
+    return Guest(label, entry, vm.boot(entry["vmlinuz"], image, folder))
+
+
+def function_of(frame):
+    return re.sub(r" \(.*\)$", "", frame)
