@@ -23,9 +23,7 @@
 #define NO_LINE   INT64_MIN
 #define SHOWN     20
 #define CODE_UNIT 2
-#define PLAIN_ALWAYS                                                                               \
-	32 /* instructions up to which each one is looked up from the table's start, too */
-#define PLAIN_STEP 61 /* beyond: one of so many */
+#define PLAIN_LOOKUPS 64 /* instructions of a code object that are looked up from the table's start, too */
 
 struct item {
 	int64_t start, end, line;
@@ -205,6 +203,7 @@ static void compare(struct totals *t, const struct code *c)
 {
 	struct linetable_index *x;
 	struct py_location l, plain;
+	int64_t step = c->size / CODE_UNIT / PLAIN_LOOKUPS + 1;
 	size_t item = 0;
 
 	if (linetable_index__new(t->kind, c->table.data, c->table.n, (int32_t)c->first_line, &x) <
@@ -225,7 +224,7 @@ static void compare(struct totals *t, const struct code *c)
 		err = linetable_index__lookup(x, offset, &l);
 		if (!same(c, offset, line, err, &l) || !nearest_agrees(x, c, offset, err, &l))
 			show(t, c, offset, err, &l);
-		if (c->size > PLAIN_ALWAYS * CODE_UNIT && offset / CODE_UNIT % PLAIN_STEP)
+		if (offset / CODE_UNIT % step)
 			continue;
 		if (linetable__lookup(t->kind, c->table.data, c->table.n, (int32_t)c->first_line,
 				      offset, &plain) != err ||
