@@ -45,6 +45,39 @@ static __always_inline void task_view__current(struct task_view *v)
 	}
 }
 
+/*
+ * The registers of user space, as words of struct pt_regs, copied out of where they lie. `regs` are those of the interrupted
+ * code; when that was the kernel, the task's own are at the top of its kernel stack. Their place there is told by a helper
+ * from 5.15 (dd6e10fbd9fb) on; before that it follows from the size of the stack. 0 or -EFAULT.
+ */
+#if defined(__TARGET_ARCH_x86)
+#define REGS_WORDS 21 /* arch/x86/include/asm/ptrace.h */
+#define KERNEL_STACK_BYTES 16384 /* THREAD_SIZE of 4.x to 5.14 */
+#define REGS_FROM_USER(w)  (((w)[17] & 3) == 3) /* cs */
+#elif defined(__TARGET_ARCH_arm64)
+#define REGS_WORDS 34 /* arch/arm64/include/uapi/asm/ptrace.h, struct user_pt_regs */
+#define KERNEL_STACK_BYTES 16384
+#define REGS_FROM_USER(w)  (((w)[33] & 0xf) == 0) /* pstate: EL0 */
+#endif
+
+static __always_inline int task__user_regs(const __u64 *interrupted, __u64 *words)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	void *regs;
+
+	if (REGS_FROM_USER(interrupted)) {
+#pragma unroll
+		for (int i = 0; i < REGS_WORDS; i++)
+			words[i] = interrupted[i];
+		return 0;
+	}
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	else
+		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - sizeof(struct pt_regs);
+	return bpf_probe_read_kernel(words, REGS_WORDS * 8, regs) ? -EFAULT : 0;
+}
+
 /* When the running process started (its group leader), boot-time ns. */
 static __always_inline __u64 task__start_time(void)
 {

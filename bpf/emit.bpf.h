@@ -46,6 +46,7 @@ static __always_inline void emit__sample(struct scratch *s, __u64 time, __u64 st
 	r->time = time;
 	r->stack = stack;
 	r->leaf = s->leaf;
+	r->pc = s->native_leaf;
 	r->identity = s->identity;
 	r->pid = id >> 32;
 	r->tid = (__u32)id;

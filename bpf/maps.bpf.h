@@ -4,6 +4,7 @@
 #define PYBPF_MAPS_BPF_H
 
 #include "pybpf/abi.h"
+#include "pybpf/unwind.h"
 
 #define SEEN_STACKS (1 << 16) /* direct-mapped: a clash only means that a stack is sent again */
 #define SEEN_CODES  (1 << 15)
@@ -13,7 +14,16 @@
 #define PAGE_BYTES    4096
 #define FRAME_MAX     120 /* bytes of a frame that layouts may reach */
 #define CODE_MAX      248 /* bytes of a code object that layouts may reach */
+#define FRAMES_ROOM   (PYBPF_MAX_FRAMES + WALK_BATCH + PYBPF_MAX_NATIVE + PYBPF_MAX_KERNEL + 1)
+#define MAX_ENTRIES   1024 /* calls from C into Python that one stack may have to be merged with native frames */
+#define NATIVE_REGS   64   /* words of struct pt_regs, then registers by DWARF number */
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
+
+/* A call from C into Python: `count` Python frames lie inwards of it. */
+struct py_entry {
+	__u64 addr; /* on the C stack (3.12+) */
+	__u64 count;
+};
 
 /*
  * One for each CPU: a timer tick runs to its end on its CPU, so nothing here is ever shared. What every tick touches
@@ -66,7 +76,25 @@ struct scratch {
 	__u8 buf[PAGE_BYTES + 256];
 	struct rec_stack stack;
 	/* Directly behind stack: the record is sent in one piece. A batch may run over the limit before that is noticed. */
-	struct raw_frame frames[PYBPF_MAX_FRAMES + WALK_BATCH];
+	struct raw_frame frames[FRAMES_ROOM];
+	/* the native walk: registers of the frame that it stands at */
+	__u64 native_pc, native_sp, native_fp, native_lr;
+	__u64 native_cfa;     /* of the frame before */
+	__u64 native_inexact; /* 1: native_pc is a return address */
+	__u64 native_leaf;    /* innermost address */
+	__u64 entry;          /* stack address of the next entry into Python; 0: none */
+	__u64 cframe;         /* 3.11: the _PyCFrame behind it */
+	__u32 native_count, kernel_count;
+	__u32 native_outcome;
+	__u32 entry_next, entry_count;
+	__u32 entry_lost; /* some did not fit */
+	__u32 space_pid, space_generation; /* whose `space` is */
+	struct unwind_space space;
+	struct unwind_mapping map; /* the last one that was found */
+	struct unwind_rule rule;
+	__u64 regs[NATIVE_REGS];
+	struct py_entry entries[MAX_ENTRIES];
+	__u64 kernel_ips[PYBPF_MAX_KERNEL + 1];
 	struct rec_code code;
 	__u8 code_data[2 * PYBPF_NAME_MAX + PYBPF_LINETAB_MAX];
 	struct rec_proc proc;
@@ -161,12 +189,65 @@ struct {
 	__type(value, __u64);
 } seen_threads SEC(".maps");
 
+/* Native unwinding. One element each unless it is asked for. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, __u32); /* pid */
+	__type(value, struct unwind_space);
+} spaces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwind_mapping);
+} mappings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwind_table_info);
+} unwind_tables SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwind_page);
+} unwind_pages SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct unwind_rule);
+} unwind_rules SEC(".maps");
+
+struct unwind_block_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct unwind_block));
+};
+
+/* Blocks come and go one by one: memory is used for the rows that there are. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct unwind_block_map);
+} unwind_blocks SEC(".maps");
+
 /* Written before the load, constant to the verifier. */
 const volatile __u64 cfg_period_ns = 10000000; /* of sampling */
 const volatile __u64 cfg_tick_ns = 6180000;    /* of the timer */
 const volatile __u32 cfg_cpu_samples = 1024;   /* room for samples on each CPU */
 const volatile __u64 cfg_wakeup_bytes = 256 << 10; /* wake user space after so many unannounced bytes a CPU */
 const volatile __u32 cfg_cpus = 1;
+const volatile bool cfg_native; /* native frames */
+const volatile bool cfg_kernel; /* kernel frames */
 const volatile bool cfg_filter_pids;
 const volatile bool cfg_follow_children; /* children of a target are targets */
 const volatile bool cfg_filter_comm;

@@ -74,6 +74,15 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		return 0;
 	if (cfg_filter_pids && cfg_follow_children && bpf_map_lookup_elem(&pids, &ppid))
 		bpf_map_update_elem(&pids, &pid, &one, BPF_ANY);
+	if (cfg_native) {
+		struct unwind_space *space = bpf_map_lookup_elem(&spaces, &ppid);
+
+		if (space) {
+			struct unwind_space copy = *space;
+
+			bpf_map_update_elem(&spaces, &pid, &copy, BPF_ANY);
+		}
+	}
 	p = bpf_map_lookup_elem(&procs, &ppid);
 	if (!p)
 		return 0;
@@ -103,6 +112,8 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	struct file_key key;
 	struct file *exe;
 
+	if (cfg_native)
+		bpf_map_delete_elem(&spaces, &pid);
 	if (!proc__is_target(pid) || pid == cfg_self)
 		return 0;
 	fresh.start_time = task->group_leader->start_boottime;
@@ -160,6 +171,8 @@ int BPF_PROG(on_free, struct task_struct *task)
 		return 0;
 	if (cfg_filter_pids)
 		bpf_map_delete_elem(&pids, &pid);
+	if (cfg_native)
+		bpf_map_delete_elem(&spaces, &pid);
 	p = bpf_map_lookup_elem(&procs, &pid);
 	if (!p || p->start_time != task->start_boottime)
 		return 0;

@@ -8,6 +8,7 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 
+#define ENOENT  2
 #define EAGAIN  11
 #define EFAULT  14
 #define VM_EXEC 0x4 /* include/linux/mm.h */
@@ -18,6 +19,7 @@
 #include "compat.bpf.h"
 #include "emit.bpf.h"
 #include "walk.bpf.h"
+#include "native.bpf.h"
 #include "code.bpf.h"
 #include "process.bpf.h"
 
@@ -112,7 +114,13 @@ __noinline int tell_stack(__u32 cpu, __u64 hash)
 	s->stack.identity = s->identity;
 	s->stack.stack = hash;
 	s->stack.nframes = count;
+	s->stack.nnative = s->native_count;
+	s->stack.nkernel = s->kernel_count;
 	s->stack.outcome = s->outcome;
+	s->stack.native_outcome = s->native_outcome;
+	count += s->native_count + s->kernel_count;
+	if (count > FRAMES_ROOM)
+		return -EAGAIN;
 	bytes = sizeof(struct rec_stack) + count * sizeof(struct raw_frame);
 	if (emit__record(s, &s->stack, bytes))
 		return -EAGAIN;
@@ -130,6 +138,8 @@ static __always_inline bool stack__is_valid(struct scratch *s)
 	__u32 turn = s->rotor++, index = turn & 2 ? turn >> 2 : 0;
 
 	if (turn & 1)
+		return true;
+	if (!s->count)
 		return true;
 	if (index >= s->count) {
 		s->rotor = 0;
@@ -170,7 +180,8 @@ static __always_inline bool stack__is_fully_valid(struct scratch *s, __u32 cpu)
 /* Interns the stack in s->frames and returns its name, 0 when it could not be told. */
 static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *p, __u32 cpu)
 {
-	__u64 hash = mix_final(mix(s->hash, s->count << 8 | s->outcome)) | 1;
+	__u64 end = (__u64)s->native_outcome << 48 | (__u64)s->native_count << 32 | s->count << 8 | s->outcome;
+	__u64 hash = mix_final(mix(s->hash, end)) | 1;
 	__u64 want = hash ^ epoch * MIX_B;
 	__u32 index = (hash >> 20) & (SEEN_STACKS - 1);
 	__u64 *seen = bpf_map_lookup_elem(&seen_stacks, &index);
@@ -193,8 +204,8 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 	return hash;
 }
 
-/* The thread's Python stack, if it has one. Returns its outcome; *stack gets its name. */
-static __always_inline int sample__python(struct scratch *s, const struct task_view *task, __u32 cpu, __u64 *stack)
+/* The thread's Python frames, if it has any, into s->frames. Returns their outcome. */
+static __always_inline int sample__python(struct scratch *s, const struct task_view *task, __u32 cpu)
 {
 	struct proc_info *p = &s->known;
 	__u64 tstate;
@@ -207,14 +218,27 @@ static __always_inline int sample__python(struct scratch *s, const struct task_v
 		outcome = walk__begin(s, &s->lay, tstate);
 	if (outcome == PYBPF_OK)
 		outcome = walk__python(s, cpu);
-	if (!s->count)
-		return outcome;
-	s->outcome = outcome;
-	*stack = stack__intern(s, p, cpu);
-	return s->outcome;
+	return outcome;
 }
 
-static __always_inline void sample(struct scratch *s, const struct task_view *task, __u32 cpu)
+/* The frames behind the Python ones. ctx: struct bpf_perf_event_data, of which only the registers are read. */
+static __always_inline void sample__native(struct scratch *s, void *ctx, __u32 cpu)
+{
+	const __u64 *interrupted = ctx;
+
+	if (cfg_native) {
+		if (task__user_regs(interrupted, s->regs))
+			s->native_outcome = PYBPF_NATIVE_FAULT;
+		else
+			native__begin(s);
+		if (s->native_outcome == PYBPF_OK)
+			native__walk(s, cpu);
+	}
+	if (cfg_kernel && !REGS_FROM_USER(interrupted))
+		kernel__append(s, bpf_get_stack(ctx, s->kernel_ips, PYBPF_MAX_KERNEL * 8, 0));
+}
+
+static __always_inline void sample(struct scratch *s, void *ctx, const struct task_view *task, __u32 cpu)
 {
 	__u64 stack = 0, id = (__u64)task->pid << 32 | task->tid;
 	struct proc_info *p = &s->known;
@@ -225,12 +249,17 @@ static __always_inline void sample(struct scratch *s, const struct task_view *ta
 	s->proc_flags = 0;
 	s->count = 0;
 	s->leaf = 0;
+	s->hash = s->identity;
+	s->native_count = s->kernel_count = 0;
+	s->native_outcome = PYBPF_OK;
+	s->native_leaf = 0;
+	s->entry_count = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */
 		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);
 		return;
 	}
-	if (s->layout != p->layout + 1) { /* layouts never change once they are published */
+	if (s->layout != p->layout + 1 && !(p->flags & PROC_NATIVE_ONLY)) { /* layouts never change once they are published */
 		const struct py_layout *published = bpf_map_lookup_elem(&layouts, &p->layout);
 
 		if (!published)
@@ -246,8 +275,17 @@ static __always_inline void sample(struct scratch *s, const struct task_view *ta
 		outcome = PYBPF_EXITING;
 	else if (p->flags & PROC_UNSUPPORTED)
 		outcome = PYBPF_UNSUPPORTED;
+	else if (p->flags & PROC_NATIVE_ONLY)
+		outcome = PYBPF_NO_PYTHON;
 	else
-		outcome = sample__python(s, task, cpu, &stack);
+		outcome = sample__python(s, task, cpu);
+	if ((cfg_native || cfg_kernel) && task->mm)
+		sample__native(s, ctx, cpu);
+	s->outcome = outcome;
+	if (s->count || s->native_count || s->kernel_count) {
+		stack = stack__intern(s, p, cpu);
+		outcome = s->outcome;
+	}
 	emit__sample(s, clock__now(s), stack, id, cpu, outcome);
 }
 
@@ -262,6 +300,6 @@ int on_tick(struct bpf_perf_event_data *ctx)
 		return 0;
 	task_view__current(&task);
 	if (proc__is_wanted(s, &task))
-		sample(s, &task, cpu);
+		sample(s, ctx, &task, cpu);
 	return 0;
 }

@@ -63,9 +63,9 @@ __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
 	__u64 frame, hash, base, last, tag, inner, instr_mask;
-	__u16 code_at, previous_at, instr_at, owner_at;
+	__u16 code_at, previous_at, instr_at, owner_at, entry_at;
+	__u32 count, entries, entry_mask;
 	__s64 entry;
-	__u32 count;
 
 	if (!s)
 		return 1;
@@ -82,7 +82,9 @@ __noinline int walk_batch(__u32 cpu)
 	instr_at = s->lay.frame_instr;
 	owner_at = s->lay.frame_owner;
 	entry = s->lay.owner_entry;
-
+	entry_at = s->lay.frame_entry;
+	entry_mask = entry_at ? 1 : 0;
+	entries = s->entry_count;
 
 	for (int i = 0; i < WALK_BATCH; i++) {
 		__u64 at = frame - base, code, instr, previous, kept;
@@ -115,6 +117,15 @@ __noinline int walk_batch(__u32 cpu)
 		hash ^= (mix(mix(hash, code), instr & inner) ^ hash) & kept;
 		inner |= kept;
 		count -= (__u32)kept;
+		if (cfg_native) {
+			struct py_entry *e = &s->entries[entries & (MAX_ENTRIES - 1)];
+
+			e->addr = frame;
+			e->count = count;
+			/* 3.12+: the frame itself is an entry; 3.11: one that C has called says so */
+			entries += (~(__u32)kept & 1) |
+				   (s->buf[(at & (PAGE_BYTES - 1)) + (entry_at & 0x7f)] & entry_mask);
+		}
 		if (!previous || previous == s->stop)
 			goto done;
 		if (previous == frame) {
@@ -127,10 +138,12 @@ __noinline int walk_batch(__u32 cpu)
 	s->hash = hash;
 	s->inner = inner;
 	s->count = count;
+	s->entry_count = entries;
 	return 0;
 done:
 	s->hash = hash;
 	s->count = count;
+	s->entry_count = entries;
 	s->done = 1;
 	return 1;
 }
@@ -198,6 +211,8 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 	s->leaf = 0;
 	s->chunk = 0;
 	s->inner = 0;
+	s->entry_count = 0;
+	s->cframe = 0;
 	s->instr_mask = lay->flags & PY_LAYOUT_INSTR_INDEX ? 0xffffffffull : ~0ull;
 	s->buf_addr = 0;
 	s->buf_last = 0;
@@ -216,6 +231,7 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 	if (lay->flags & PY_LAYOUT_CFRAME) {
 		if (!frame)
 			return PYBPF_NO_PYTHON;
+		s->cframe = frame;
 		if (bpf_probe_read_user(&frame, sizeof(frame), (void *)(frame + lay->cframe_frame)))
 			return PYBPF_TSTATE_FAULT;
 	}

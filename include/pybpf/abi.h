@@ -19,6 +19,8 @@
 #define PYBPF_NAME_MAX     2048 /* bytes of a name (as stored: 1, 2 or 4 a character) read in the kernel */
 #define PYBPF_LINETAB_MAX  8192 /* bytes of a line table read in the kernel */
 #define PYBPF_NO_OFFSET    0xffff
+#define PYBPF_MAX_NATIVE   1024 /* native frames of one stack */
+#define PYBPF_MAX_KERNEL   127  /* kernel frames of one stack: PERF_MAX_STACK_DEPTH */
 
 enum pybpf_outcome {
 #define OUTCOME(id, class_, name, help) PYBPF_##id,
@@ -137,6 +139,7 @@ enum proc_flag {
 	PROC_VOLATILE = 1 << 1,   /* code addresses were seen to be reused: validate every frame */
 	PROC_TSS_LEVEL2 = 1 << 2, /* the pthread key is beyond the first block */
 	PROC_UNSUPPORTED = 1 << 3, /* a Python that can't be read: samples say so */
+	PROC_NATIVE_ONLY = 1 << 4, /* no Python: a target of -p with --native or --kernel */
 };
 
 struct proc_info {
@@ -157,6 +160,48 @@ struct proc_info {
 		};
 		struct file_key pending; /* PROC_PENDING: the file whose description is awaited */
 	};
+};
+
+/* ---------------------------------------------------------------- native unwinding */
+
+/*
+ * Where a process's code lies: a run of `mappings`, sorted by start and without overlap. Another run is written before
+ * the process's entry is changed, and the old one is left alone for as long as a walk may last.
+ */
+struct unwind_space {
+	__u32 first, count;
+};
+
+struct unwind_mapping {
+	__u64 start, length;
+	__u64 bias;  /* run-time minus link-time address */
+	__u32 table; /* index of its unwind table; beyond the map: there is no file */
+	__u32 pad;
+};
+
+enum unwind_table_state {
+	UNWIND_TABLE_PENDING = 0, /* being made */
+	UNWIND_TABLE_READY,
+	UNWIND_TABLE_NONE, /* the file has no unwind information */
+};
+
+struct unwind_table_info {
+	__u64 text_start; /* link-time address of its first page: a multiple of 64 KiB */
+	__u32 page_base, page_count; /* in unwind_pages */
+	__u32 rule_base;             /* in unwind_rules */
+	__u32 state;                 /* enum unwind_table_state */
+};
+
+/* 64 KiB of code: its rows lie side by side in one block. */
+struct unwind_page {
+	__u32 block;
+	__u16 first, count;
+};
+
+/* Rows as include/pybpf/unwind.h has them. */
+#define UNWIND_BLOCK_ROWS 16384
+struct unwind_block {
+	__u32 rows[UNWIND_BLOCK_ROWS];
 };
 
 /* ---------------------------------------------------------------- what a CPU shows to user space */
@@ -193,6 +238,7 @@ struct rec_sample {
 	__u64 stack;    /* hash that names the stack; 0: no frames */
 	__u64 leaf;     /* instruction (or f_lasti) of the innermost frame, which is not part of the hash */
 	__u64 identity; /* of the program in the process: rec_proc.identity */
+	__u64 pc;       /* innermost native or kernel address, which is not part of the hash either; 0: none */
 	__u32 pid;      /* tgid, in the initial pid namespace */
 	__u32 tid;
 	__u16 cpu;
@@ -210,14 +256,29 @@ struct raw_frame {
 	__u64 instr; /* as the frame holds it: pointer, or f_lasti */
 };
 
-/* Followed by nframes raw_frame, innermost first. frames[0].instr is meaningless: see rec_sample.leaf. */
+/*
+ * A native frame is a raw_frame, too: `code` is its address, `instr` these bits. Addresses are return addresses, one behind
+ * their call, unless they are exact.
+ */
+#define NATIVE_EXACT (1ull << 63) /* where the thread stands, or was interrupted by a signal */
+#define NATIVE_CUT   0xffffffffull /* not 0: it runs Python code; so many Python frames + 1 lie inwards of it */
+
+/*
+ * Followed by nframes raw_frame of Python, innermost first; then nnative native ones, then nkernel addresses of the kernel
+ * as raw_frame. What travels in the sample instead of here is meaningless: frames[0].instr (rec_sample.leaf), and the
+ * innermost address of the kernel, or else of the native frames (rec_sample.pc).
+ */
 struct rec_stack {
 	__u32 type;
 	__u32 pid;
 	__u64 identity;
 	__u64 stack;
 	__u32 nframes;
-	__u32 outcome;
+	__u16 nnative;
+	__u16 nkernel;
+	__u16 outcome;        /* of the Python frames */
+	__u16 native_outcome; /* of the native ones; OK when they were not asked for */
+	__u32 pad;
 };
 
 /* Bits of rec_code.missing: what user space has to read itself. */
@@ -301,8 +362,11 @@ PYBPF_ASSERT_SIZE(struct py_layout, 84);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 64);
 PYBPF_ASSERT_SIZE(struct proc_info, 64);
-PYBPF_ASSERT_SIZE(struct rec_sample, 48);
-PYBPF_ASSERT_SIZE(struct rec_stack, 32);
+PYBPF_ASSERT_SIZE(struct unwind_mapping, 32);
+PYBPF_ASSERT_SIZE(struct unwind_table_info, 24);
+PYBPF_ASSERT_SIZE(struct unwind_page, 8);
+PYBPF_ASSERT_SIZE(struct rec_sample, 56);
+PYBPF_ASSERT_SIZE(struct rec_stack, 40);
 PYBPF_ASSERT_SIZE(struct rec_code, 72);
 PYBPF_ASSERT_SIZE(struct rec_proc, 80);
 PYBPF_ASSERT_SIZE(struct rec_thread, 40);

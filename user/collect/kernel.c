@@ -99,6 +99,17 @@ static uint32_t samples_room(uint32_t rate_hz)
 	return room;
 }
 
+/* Room for unwinding: 64 KiB of code a page, so 4 GiB of it. Some 9 MB in all, and blocks as they are needed. */
+static void size_unwind_maps(struct pybpf_bpf *skel)
+{
+	bpf_map__set_max_entries(skel->maps.spaces, 16384);
+	bpf_map__set_max_entries(skel->maps.mappings, 131072);
+	bpf_map__set_max_entries(skel->maps.unwind_tables, 8192);
+	bpf_map__set_max_entries(skel->maps.unwind_pages, 65536);
+	bpf_map__set_max_entries(skel->maps.unwind_rules, 131072);
+	bpf_map__set_max_entries(skel->maps.unwind_blocks, 1024);
+}
+
 static void configure(struct pybpf_bpf *skel, const struct kernel_config *config, uint32_t cpus,
 		      uint32_t cpu_samples)
 {
@@ -114,6 +125,10 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 		skel->rodata->cfg_filter_comm = true;
 		strncpy((char *)skel->rodata->cfg_comm, config->comm, PYBPF_COMM_LEN - 1);
 	}
+	skel->rodata->cfg_native = config->native;
+	skel->rodata->cfg_kernel = config->kernel;
+	if (config->native)
+		size_unwind_maps(skel);
 	skel->rodata->cfg_wakeup_bytes = bpf_map__max_entries(skel->maps.ring) / 4 / cpus;
 	skel->rodata->cfg_cpu_samples = cpu_samples;
 	bpf_map__set_max_entries(skel->maps.scratches, cpus);
@@ -296,14 +311,40 @@ int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_in
 	int err = bpf_map__update_elem(k->skel->maps.procs, &pid, sizeof(pid), info, sizeof(*info),
 				       weak ? BPF_NOEXIST : BPF_ANY);
 
-	__atomic_fetch_add(&k->skel->bss->generation, 1, __ATOMIC_RELEASE);
+	kernel__processes_changed(k);
 	return err;
 }
 
 void kernel__forget_process(struct kernel *k, uint32_t pid)
 {
 	bpf_map__delete_elem(k->skel->maps.procs, &pid, sizeof(pid), 0);
+	kernel__processes_changed(k);
+}
+
+void kernel__processes_changed(struct kernel *k)
+{
 	__atomic_fetch_add(&k->skel->bss->generation, 1, __ATOMIC_RELEASE);
+}
+
+void kernel__unwind_maps(const struct kernel *k, struct kernel_unwind_maps *out)
+{
+	const struct {
+		const struct bpf_map *map;
+		int *fd;
+		uint32_t *max;
+	} maps[] = {
+		{k->skel->maps.spaces, &out->spaces, &out->max_spaces},
+		{k->skel->maps.mappings, &out->mappings, &out->max_mappings},
+		{k->skel->maps.unwind_tables, &out->tables, &out->max_tables},
+		{k->skel->maps.unwind_pages, &out->pages, &out->max_pages},
+		{k->skel->maps.unwind_rules, &out->rules, &out->max_rules},
+		{k->skel->maps.unwind_blocks, &out->blocks, &out->max_blocks},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++) {
+		*maps[i].fd = bpf_map__fd(maps[i].map);
+		*maps[i].max = bpf_map__max_entries(maps[i].map);
+	}
 }
 
 int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out)

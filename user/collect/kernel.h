@@ -23,6 +23,8 @@ struct kernel_config {
 	const char *comm;      /* NULL: any; cut to 15 bytes as the kernel does */
 	bool filter_uid;
 	uint32_t uid;
+	bool native;           /* walk native stacks */
+	bool kernel;           /* and the kernel's */
 };
 
 /*
@@ -60,6 +62,18 @@ void kernel__forget_process(struct kernel *k, uint32_t pid);
 int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out);
 /* The targets one after the other: start with *pid = 0; 0 and the next in *pid, -ENOENT at the end. */
 int kernel__next_target(struct kernel *k, uint32_t *pid);
+
+/*
+ * The maps of native unwinding (bpf/maps.bpf.h, include/pybpf/abi.h), for collect/unwinds.h and collect/spaces.h, which fill
+ * them: descriptors that stay the kernel's, and how many elements each has.
+ */
+struct kernel_unwind_maps {
+	int spaces, mappings, tables, pages, rules, blocks;
+	uint32_t max_spaces, max_mappings, max_tables, max_pages, max_rules, max_blocks;
+};
+void kernel__unwind_maps(const struct kernel *k, struct kernel_unwind_maps *out);
+/* What CPUs remember of processes and their mappings is void from now on. */
+void kernel__processes_changed(struct kernel *k);
 
 /* Starts another epoch: stacks are told anew, and code objects validated, when next seen. */
 void kernel__next_epoch(struct kernel *k);
