@@ -76,6 +76,9 @@ static int start(struct run *r, struct err *e)
 		.comm = o->comm,
 		.filter_uid = o->user != NULL,
 		.uid = o->uid,
+		.native = o->native,
+		.keep_evaluator = o->native_all,
+		.kernel = o->kernel,
 		.keep_order = r->format->ordered,
 		.words = str__cstr(&r->words),
 	};

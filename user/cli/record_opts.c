@@ -11,7 +11,7 @@
 
 enum record_option {
 	OPT_ALL = OPT_RECORD_FIRST, OPT_PID, OPT_COMM, OPT_USER, OPT_SUBPROCESSES, OPT_DURATION, OPT_RATE, OPT_JSON,
-	OPT_QUIET, OPT_VERBOSE, OPT_NO_PROGRESS, OPT_NONBLOCKING, OPT_FORCE,
+	OPT_NATIVE, OPT_KERNEL, OPT_QUIET, OPT_VERBOSE, OPT_NO_PROGRESS, OPT_NONBLOCKING, OPT_FORCE,
 };
 
 const struct cli_option record_options[] = {
@@ -24,6 +24,9 @@ const struct cli_option record_options[] = {
 	{'d', "duration", "SEC", "how long: seconds, 1.5, 30s, 5m or unlimited (default)", OPT_DURATION,
 	 "Sampling", NULL},
 	{'r', "rate", "HZ", "samples a second and CPU, 1 to 20000 (default 100)", OPT_RATE, NULL, NULL},
+	{'n', "native", "[all]", "native frames as well, in their true place; `all` keeps the interpreter's own",
+	 OPT_NATIVE, NULL, "all"},
+	{0, "kernel", NULL, "kernel frames as well", OPT_KERNEL, NULL, NULL},
 	{0, "nonblocking", NULL, "accepted; pybpf never stops a process", OPT_NONBLOCKING, NULL, NULL},
 	{0, "force", NULL, "on kernels with a known fault as well (see `pybpf check`)", OPT_FORCE, NULL, NULL},
 	SHOW_OPTIONS,
@@ -135,6 +138,15 @@ static int take(void *arg, int id, const char *value, struct err *e)
 	case OPT_RATE:
 		if (values__rate(value, &o->rate_hz))
 			return err__set(e, -EINVAL, "-r %s: not a rate from 1 to 20000 Hz", value);
+		return 0;
+	case OPT_NATIVE:
+		o->native = true;
+		o->native_all = value;
+		if (value && strcmp(value, "all"))
+			return err__set(e, -EINVAL, "--native=%s: only `all` is known", value);
+		return 0;
+	case OPT_KERNEL:
+		o->kernel = true;
 		return 0;
 	case OPT_JSON:
 		o->json = true;

@@ -25,6 +25,7 @@ struct record_opts {
 	uint32_t uid;
 	uint64_t duration_ns; /* 0: unlimited */
 	uint32_t rate_hz;
+	bool native, native_all, kernel;
 	bool json, quiet, verbose, no_progress, force;
 	const char *json_file; /* --json=FILE */
 	char **command;        /* NULL: none */

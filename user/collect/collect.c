@@ -15,13 +15,16 @@
 #include "collect/clock.h"
 #include "collect/interps.h"
 #include "collect/kernel.h"
+#include "collect/natives.h"
 #include "collect/recorder.h"
 #include "collect/sideband.h"
+#include "collect/spaces.h"
 #include "sys/proc.h"
 
 #define SECOND         1000000000ull
 #define EPOCH_NS       (5 * SECOND)
 #define ENDED_CHECK_NS (SECOND / 20)
+#define TABLES_WAIT_NS (2 * SECOND) /* what is not ready by then is marked in samples until it is */
 
 enum poll_tag { TAG_RING, TAG_SIDEBAND };
 
@@ -30,6 +33,11 @@ struct collect {
 	struct interps *interps;
 	struct sideband *sideband;
 	struct clock_set *clocks;
+	/* for native frames; NULL unless they were asked for */
+	struct binaries *binaries;
+	struct unwinds *unwinds;
+	struct spaces *spaces;
+	struct natives *natives; /* for kernel frames, too */
 	struct profile *profile;
 	struct recorder *recorder;
 	int epoll_fd;
@@ -139,6 +147,36 @@ static int find_processes(struct collect *c, const struct collect_config *config
 	return err;
 }
 
+static void on_found(void *arg, uint32_t pid)
+{
+	struct collect *c = arg;
+
+	spaces__load(c->spaces, pid); /* one that has ended meanwhile is nobody's concern */
+}
+
+/* Whatever native and kernel frames need. */
+static int prepare_natives(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	int err = 0;
+
+	if (!config->native && !config->kernel)
+		return 0;
+	c->binaries = binaries__new();
+	c->natives = c->binaries ? natives__new(c->profile, c->binaries, config->keep_evaluator) : NULL;
+	if (!c->natives)
+		return err__errno(e, -ENOMEM, "starting to record");
+	if (!config->native)
+		return 0;
+	err = unwinds__new(c->kernel, &c->unwinds, e);
+	if (err)
+		return err;
+	c->spaces = spaces__new(c->kernel, c->binaries, c->unwinds);
+	if (!c->spaces)
+		return err__errno(e, -ENOMEM, "starting to record");
+	interps__on_found(c->interps, on_found, c);
+	return 0;
+}
+
 static int watch(struct collect *c, struct err *e)
 {
 	struct epoll_event event = {.events = EPOLLIN, .data.u64 = TAG_RING};
@@ -169,6 +207,8 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 		.comm = config->comm,
 		.filter_uid = config->filter_uid,
 		.uid = config->uid,
+		.native = config->native,
+		.kernel = config->kernel,
 	};
 	struct collect *c = calloc(1, sizeof(*c));
 	int err;
@@ -187,7 +227,9 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 	if (err)
 		goto fail;
 	c->interps = interps__new(c->kernel);
-	err = c->interps ? kernel__attach(c->kernel, e) : err__errno(e, -ENOMEM, "starting to record");
+	err = c->interps ? prepare_natives(c, config, e) : err__errno(e, -ENOMEM, "starting to record");
+	if (!err)
+		err = kernel__attach(c->kernel, e);
 	if (!err)
 		err = sideband__open(&c->sideband, e);
 	if (!err)
@@ -210,6 +252,10 @@ void collect__free(struct collect *c)
 		return;
 	clock_set__stop(c->clocks);
 	recorder__free(c->recorder);
+	natives__free(c->natives);
+	spaces__free(c->spaces);
+	unwinds__free(c->unwinds);
+	binaries__free(c->binaries);
 	interps__free(c->interps);
 	sideband__close(c->sideband);
 	kernel__free(c->kernel);
@@ -222,12 +268,24 @@ void collect__free(struct collect *c)
 
 int collect__start(struct collect *c, struct err *e)
 {
+	struct recorder_context context = {
+		.profile = c->profile,
+		.interps = c->interps,
+		.spaces = c->spaces,
+		.natives = c->natives,
+		.period_ns = SECOND / c->rate_hz,
+	};
 	int err;
 
+	if (c->unwinds) {
+		spaces__flush(c->spaces);
+		unwinds__wait(c->unwinds, TABLES_WAIT_NS);
+	}
 	c->start_ns = clock_ns(CLOCK_MONOTONIC);
 	c->start_unix_ns = clock_ns(CLOCK_REALTIME);
 	c->last_second = c->last_epoch = c->start_ns;
-	c->recorder = recorder__new(c->profile, c->interps, c->start_ns, SECOND / c->rate_hz);
+	context.start_ns = c->start_ns;
+	c->recorder = recorder__new(&context);
 	if (!c->recorder)
 		return err__errno(e, -ENOMEM, "starting to record");
 	err = clock_set__start(kernel__tick_program(c->kernel), c->tick_ns, &c->clocks, e);
@@ -254,12 +312,32 @@ static int take_sample(void *arg, const struct rec_sample *sample)
 	return recorder__sample(c->recorder, sample);
 }
 
+static void on_mmap(void *arg, const struct sideband_mmap *m)
+{
+	struct collect *c = arg;
+
+	interps__on_mmap(c->interps, m);
+	if (c->spaces)
+		spaces__on_mmap(c->spaces, m);
+}
+
+static void on_exec(void *arg, uint32_t pid)
+{
+	struct collect *c = arg;
+
+	if (c->spaces)
+		spaces__on_exec(c->spaces, pid);
+}
+
 static int take_all(struct collect *c, struct err *e)
 {
+	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
 	int n;
 
-	if (sideband__drain(c->sideband, interps__on_mmap, c->interps))
+	if (sideband__drain(c->sideband, &handler))
 		interps__scan(c->interps, 0, NULL); /* some mappings were missed: look at everyone again */
+	if (c->spaces)
+		spaces__flush(c->spaces);
 	n = kernel__drain(c->kernel, take_record, take_sample, c);
 	recorder__end_round(c->recorder);
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;
@@ -343,6 +421,9 @@ int collect__stop(struct collect *c, struct err *e)
 		err = err__errno(e, -ENOMEM, "finishing the profile");
 	collect__accounts(c, &accounts);
 	profile__set_accounts(c->profile, &accounts);
+	if (!err && c->natives && natives__name(c->natives, &c->profile))
+		err = err__errno(e, -ENOMEM, "naming the native frames");
+	recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
 	return err;
 }
 

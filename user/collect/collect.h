@@ -26,6 +26,9 @@ struct collect_config {
 	const char *comm; /* NULL: any */
 	bool filter_uid;
 	uint32_t uid;
+	bool native;       /* native frames */
+	bool keep_evaluator; /* those of the Python evaluator, too */
+	bool kernel;       /* kernel frames */
 	bool keep_order;   /* samples one by one, for formats with a time line */
 	const char *words; /* the command line of this run, for the profile's meta data */
 };
@@ -50,7 +53,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e);
 /* Stops the clocks and takes in all that is left. 0 or -errno. */
 int collect__stop(struct collect *c, struct err *e);
 
-/* How it goes: for a progress line, and the accounts once stopped. */
+/* How it goes, for a progress line; once stopped, the profile knows. */
 void collect__accounts(struct collect *c, struct profile_accounts *out);
 uint64_t collect__elapsed_ns(const struct collect *c);
 uint64_t collect__live_processes(const struct collect *c);

@@ -16,6 +16,8 @@
 struct interps {
 	struct kernel *kernel;
 	struct pyfiles *files;
+	void (*found)(void *arg, uint32_t pid);
+	void *found_arg;
 	struct vec(struct interp) known; /* by index of the layout */
 	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
 };
@@ -43,6 +45,12 @@ void interps__free(struct interps *x)
 	vec__free(&x->known);
 	hmap__free(&x->asked);
 	free(x);
+}
+
+void interps__on_found(struct interps *x, void (*fn)(void *arg, uint32_t pid), void *arg)
+{
+	x->found = fn;
+	x->found_arg = arg;
 }
 
 const struct interp *interps__get(const struct interps *x, uint32_t layout)
@@ -115,6 +123,8 @@ static int publish(struct interps *x, const struct pyproc *p)
 	err = kernel__describe_file(x->kernel, &p->file->key, &file);
 	if (err)
 		return err;
+	if (x->found)
+		x->found(x->found_arg, (uint32_t)p->pid);
 	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
 	    now.runtime == p->runtime)
 		return 0; /* the kernel was faster */
@@ -196,9 +206,8 @@ bool interps__is_python(const struct interps *x, uint32_t pid)
 	return answer && *answer;
 }
 
-void interps__on_mmap(void *arg, const struct sideband_mmap *m)
+void interps__on_mmap(struct interps *x, const struct sideband_mmap *m)
 {
-	struct interps *x = arg;
 	const struct pyfile *file = NULL;
 	struct pyproc p;
 	struct proc_map map = {

@@ -27,6 +27,9 @@ struct interp {
 struct interps *interps__new(struct kernel *k);
 void interps__free(struct interps *x); /* NULL is fine */
 
+/* Calls fn for each process whose interpreter has been published from now on. */
+void interps__on_found(struct interps *x, void (*fn)(void *arg, uint32_t pid), void *arg);
+
 /* NULL for an index that is not known. */
 const struct interp *interps__get(const struct interps *x, uint32_t layout);
 
@@ -38,7 +41,7 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e);
 
 /* The kernel's questions. */
 void interps__on_file(struct interps *x, const struct rec_file *r);
-void interps__on_mmap(void *arg, const struct sideband_mmap *m); /* a sideband_fn; arg is the interps */
+void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
 
 /* Whether a process that the kernel asked about turned out to run Python. */
 bool interps__is_python(const struct interps *x, uint32_t pid);

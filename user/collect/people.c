@@ -12,18 +12,9 @@
 #include "base/str.h"
 #include "base/vec.h"
 #include "collect/codefacts.h"
+#include "collect/stacks.h"
 #include "symbolize/shortfile.h"
 #include "sys/proc.h"
-
-/* A stack as the kernel told it, but for the instruction of its innermost frame. */
-struct told_stack {
-	uint32_t parent;    /* stack of the profile without the innermost frame */
-	uint32_t leaf_code; /* id in codes; NO_CODE: its name is missing */
-	uint64_t leaf_base; /* address that instructions of the innermost frame count from */
-	uint16_t outcome;
-};
-
-#define NO_CODE UINT32_MAX
 
 struct person {
 	uint64_t identity;
@@ -35,15 +26,16 @@ struct person {
 	char comm[PYBPF_COMM_LEN + 1];
 	struct hmap threads; /* tid -> thread id in the profile */
 	struct hmap codes;   /* address -> id in codes */
-	struct hmap stacks;  /* the kernel's name -> index into told */
-	struct hmap places;  /* hash of (the kernel's name, innermost instruction) -> stack of the profile */
-	struct vec(struct told_stack) told;
+	struct space *space; /* where its code lies; NULL: not known or not wanted */
+	struct stacks *stacks;
 };
 
 struct people {
 	struct profile *profile;
 	struct codes *codes;
 	const struct interps *interps;
+	struct spaces *spaces; /* NULL: no native frames */
+	struct stacks_context stacks;
 	struct shortfile *shortfile;
 	struct hmap by_identity; /* -> struct person * */
 	struct hmap by_pid;      /* pid -> identity of its latest program */
@@ -51,15 +43,21 @@ struct people {
 	struct str scratch[2];
 };
 
-struct people *people__new(struct profile *p, struct codes *codes, const struct interps *interps)
+struct people *people__new(const struct recorder_context *context, struct codes *codes)
 {
 	struct people *all = calloc(1, sizeof(*all));
 
 	if (!all)
 		return NULL;
-	all->profile = p;
+	all->profile = context->profile;
 	all->codes = codes;
-	all->interps = interps;
+	all->interps = context->interps;
+	all->spaces = context->spaces;
+	all->stacks = (struct stacks_context){
+		.profile = context->profile,
+		.codes = codes,
+		.natives = context->natives,
+	};
 	all->shortfile = shortfile__new(0);
 	if (!all->shortfile) {
 		free(all);
@@ -76,9 +74,8 @@ static void person__free(struct person *who)
 		close(who->root_fd);
 	hmap__free(&who->threads);
 	hmap__free(&who->codes);
-	hmap__free(&who->stacks);
-	hmap__free(&who->places);
-	vec__free(&who->told);
+	stacks__free(who->stacks);
+	space__put(who->space);
 	free(who);
 }
 
@@ -151,8 +148,10 @@ struct person *people__of(struct people *all, uint64_t identity, uint32_t pid)
 	who->root_fd = -1;
 	who->identity = identity;
 	who->pid = pid;
+	who->stacks = stacks__new(&all->stacks, &who->codes);
 	process = profile__add_process(all->profile, &(struct profile_process){.pid = pid});
-	if (process < 0 || hmap__put(&all->by_identity, identity, (uintptr_t)who)) {
+	if (!who->stacks || process < 0 || hmap__put(&all->by_identity, identity, (uintptr_t)who)) {
+		stacks__free(who->stacks);
 		free(who);
 		return NULL;
 	}
@@ -204,7 +203,7 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	facts.cmdline = command_line(all, (const char *)(r + 1), r->cmdline_bytes);
 	if (!facts.cmdline)
 		facts.cmdline = facts.comm;
-	if (interp)
+	if (interp && !(r->flags & PROC_NATIVE_ONLY))
 		facts.version = string(all, interp->version, strlen(interp->version));
 	str__reset(&all->scratch[0]);
 	if (!proc__exe((pid_t)r->pid, &all->scratch[0]))
@@ -219,7 +218,10 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	if (who->introduced) /* by two CPUs at the same time */
 		return 0;
 	who->introduced = true;
-	who->interp = r->flags & PROC_UNSUPPORTED ? NULL : interp;
+	who->interp = r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) ? NULL : interp;
+	if (all->spaces)
+		who->space = spaces__get(all->spaces, r->pid, r->ppid);
+	stacks__set_process(who->stacks, who->interp ? &who->interp->layout : &(struct py_layout){0}, who->space);
 	memcpy(who->comm, r->comm, sizeof(r->comm));
 	snprintf(path, sizeof(path), "/proc/%u/root", r->pid);
 	who->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -264,6 +266,8 @@ void people__on_exit(struct people *all, const struct rec_life *r)
 	uint64_t *latest = hmap__get(&all->by_pid, r->pid);
 
 	people__leave(all, r->identity);
+	if (all->spaces)
+		spaces__on_exit(all->spaces, r->pid);
 	if (latest && *latest == r->identity)
 		hmap__del(&all->by_pid, r->pid);
 }
@@ -304,124 +308,18 @@ int people__on_code(struct people *all, const struct rec_code *record, size_t si
 	return hmap__put(&who->codes, r->addr, (uint64_t)code);
 }
 
-int64_t people__marker(struct people *all, enum pybpf_outcome outcome)
-{
-	static const char *const plain[PYBPF_OUTCOME_COUNT] = {
-		[PYBPF_NO_PYTHON] = "[no Python frame]",
-		[PYBPF_EXITING] = "[exiting]",
-	};
-	struct frame frame = {.kind = FRAME_MARKER};
-	struct str *text = &all->scratch[0];
-
-	str__reset(text);
-	if (plain[outcome] ? str__adds(text, plain[outcome])
-			   : str__addf(text, "[truncated: %s]", outcome__name(outcome)))
-		return -ENOMEM;
-	frame.name = string(all, str__cstr(text), text->len);
-	return profile__add_frame(all->profile, &frame);
-}
-
-/* Bytes from a code object's first instruction to `instr`, as the frame holds it. */
-static int64_t instr_offset(const struct py_layout *l, uint64_t base, uint64_t instr)
-{
-	if (l->flags & PY_LAYOUT_INSTR_INDEX)
-		/* CPython 3.10 counts f_lasti in code units (Objects/codeobject.c, PyCode_Addr2Line) */
-		return (int64_t)(int32_t)instr * (l->version_hex >= 0x030a0000 ? 2 : 1);
-	return (int64_t)(instr - base);
-}
-
-static uint64_t instr_base(const struct py_layout *l, uint64_t code)
-{
-	return l->code_bytecode == PYBPF_NO_OFFSET ? code : code + l->code_bytecode;
-}
-
-/* Adds one frame on top of `stack`; frames of the interpreter's own scaffolding are left out. */
-static int64_t push_frame(struct people *all, uint32_t stack, uint32_t code, int64_t offset)
-{
-	int64_t frame;
-
-	if (code == NO_CODE)
-		frame = people__marker(all, PYBPF_CODE_FAULT);
-	else if (codes__hidden(all->codes, code))
-		return stack;
-	else
-		frame = codes__frame(all->codes, code, offset);
-	return frame < 0 ? frame : profile__add_stack(all->profile, stack, (uint32_t)frame);
-}
-
-static uint32_t code_at(const struct person *who, uint64_t addr)
-{
-	uint64_t *code = hmap__get(&who->codes, addr);
-
-	return code ? (uint32_t)*code : NO_CODE;
-}
-
 int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
 {
-	const struct raw_frame *frames = (const struct raw_frame *)(r + 1);
 	struct person *who = people__of(all, r->identity, r->pid);
-	struct told_stack told = {.outcome = (uint16_t)r->outcome};
-	const struct py_layout *layout;
-	int64_t stack = 0;
-	uint64_t *known;
 
-	if (!who || !r->nframes || r->nframes > (size - sizeof(*r)) / sizeof(*frames) ||
-	    r->outcome >= PYBPF_OUTCOME_COUNT)
-		return who ? -EBADMSG : -ENOMEM;
-	if (!who->interp)
-		return -ENOENT;
-	layout = &who->interp->layout;
-	if (outcome__class(r->outcome) == OUTCOME_TRUNCATED) {
-		int64_t marker = people__marker(all, r->outcome);
-
-		stack = marker < 0 ? marker : profile__add_stack(all->profile, 0, (uint32_t)marker);
-	}
-	for (uint32_t i = r->nframes - 1; i > 0 && stack >= 0; i--) {
-		uint32_t code = code_at(who, frames[i].code);
-
-		if (code == NO_CODE)
-			told.outcome = PYBPF_CODE_FAULT;
-		stack = push_frame(all, (uint32_t)stack, code,
-				   instr_offset(layout, instr_base(layout, frames[i].code), frames[i].instr));
-	}
-	if (stack < 0)
-		return (int)stack;
-	told.parent = (uint32_t)stack;
-	told.leaf_code = code_at(who, frames[0].code);
-	if (told.leaf_code == NO_CODE)
-		told.outcome = PYBPF_CODE_FAULT;
-	told.leaf_base = instr_base(layout, frames[0].code);
-	known = hmap__get(&who->stacks, r->stack);
-	if (known) {
-		/* Told again: another epoch, or a code object has changed. Samples from now on mean this one. */
-		struct told_stack *before = &who->told.data[*known];
-
-		if (before->parent != told.parent || before->leaf_code != told.leaf_code)
-			hmap__free(&who->places);
-		*before = told;
-		return 0;
-	}
-	if (vec__push(&who->told, told))
+	if (!who)
 		return -ENOMEM;
-	return hmap__put(&who->stacks, r->stack, who->told.len - 1);
+	if (!who->introduced) /* its introduction was lost: nothing says how to read it */
+		return -ENOENT;
+	return stacks__tell(who->stacks, r, size);
 }
 
-int64_t people__stack(struct people *all, struct person *who, uint64_t hash, uint64_t leaf, uint16_t *outcome)
+int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome)
 {
-	uint64_t key = hash__combine(hash, leaf), *known, *index = hmap__get(&who->stacks, hash);
-	const struct told_stack *told;
-	int64_t stack;
-
-	if (!index)
-		return -ENOENT;
-	told = &who->told.data[*index];
-	*outcome = told->outcome;
-	known = hmap__get(&who->places, key);
-	if (known)
-		return (int64_t)*known;
-	stack = push_frame(all, told->parent, told->leaf_code,
-			   instr_offset(&who->interp->layout, told->leaf_base, leaf));
-	if (stack >= 0 && hmap__put(&who->places, key, (uint64_t)stack))
-		return -ENOMEM;
-	return stack;
+	return stacks__find(who->stacks, s, outcome);
 }

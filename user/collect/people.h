@@ -9,14 +9,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "collect/interps.h"
+#include "collect/recorder.h"
 #include "store/profile.h"
 #include "symbolize/codes.h"
 
 struct people;
 struct person; /* one program in one process */
 
-struct people *people__new(struct profile *p, struct codes *codes, const struct interps *interps);
+/* What both point to must outlive it. NULL when out of memory. */
+struct people *people__new(const struct recorder_context *context, struct codes *codes);
 void people__free(struct people *all); /* NULL is fine */
 
 /* Records of the ring; `size` covers what follows the structure. 0, -EBADMSG (sizes disagree) or -ENOMEM. */
@@ -35,14 +36,8 @@ void people__end_round(struct people *all);
 /* The profile's id of its thread, or -ENOMEM. */
 int64_t people__thread(struct people *all, struct person *who, uint32_t tid);
 
-/*
- * The profile's stack for the kernel's name `hash` of a stack and its innermost instruction. *outcome becomes
- * CODE_FAULT where a name in it could not be had. -ENOENT when the stack was never told, -ENOMEM.
- */
-int64_t people__stack(struct people *all, struct person *who, uint64_t hash, uint64_t leaf, uint16_t *outcome);
-
-/* The profile's marker frame for an outcome, or -ENOMEM. */
-int64_t people__marker(struct people *all, enum pybpf_outcome outcome);
+/* The profile's stack for a sample, as stacks__find. */
+int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome);
 
 uint64_t people__live(const struct people *all);
 

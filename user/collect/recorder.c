@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "collect/people.h"
+#include "collect/stacks.h"
 #include "symbolize/codes.h"
 
 struct recorder {
@@ -20,19 +21,18 @@ struct recorder {
 	struct recorder_counts counts;
 };
 
-struct recorder *recorder__new(struct profile *p, const struct interps *interps, uint64_t start_ns,
-			       uint64_t period_ns)
+struct recorder *recorder__new(const struct recorder_context *context)
 {
 	struct recorder *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return NULL;
-	r->profile = p;
-	r->interps = interps;
-	r->start_ns = start_ns;
-	r->period_ns = period_ns;
-	r->codes = codes__new(p);
-	r->people = r->codes ? people__new(p, r->codes, interps) : NULL;
+	r->profile = context->profile;
+	r->interps = context->interps;
+	r->start_ns = context->start_ns;
+	r->period_ns = context->period_ns;
+	r->codes = codes__new(r->profile);
+	r->people = r->codes ? people__new(context, r->codes) : NULL;
 	if (!r->people) {
 		recorder__free(r);
 		return NULL;
@@ -52,7 +52,7 @@ void recorder__free(struct recorder *r)
 /* A stack that consists of one marker. */
 static int64_t marker_stack(struct recorder *r, enum pybpf_outcome outcome)
 {
-	int64_t frame = people__marker(r->people, outcome);
+	int64_t frame = stacks__marker(r->profile, outcome);
 
 	return frame < 0 ? frame : profile__add_stack(r->profile, 0, (uint32_t)frame);
 }
@@ -76,7 +76,7 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 	if (thread < 0)
 		return (int)thread;
 	if (s->stack) {
-		stack = people__stack(r->people, person, s->stack, s->leaf, &sample.outcome);
+		stack = people__stack(person, s, &sample.outcome);
 		if (stack == -ENOENT)
 			sample.outcome = PYBPF_STACK_MISSING;
 	}

@@ -10,14 +10,24 @@
 #include <stdint.h>
 
 #include "collect/interps.h"
+#include "collect/natives.h"
+#include "collect/spaces.h"
 #include "store/profile.h"
 
 struct recorder;
 
-/* Samples are dated from `start_ns` (CLOCK_MONOTONIC) on and weigh `period_ns` each. p and interps must outlive the
- * recorder. NULL when out of memory. */
-struct recorder *recorder__new(struct profile *p, const struct interps *interps, uint64_t start_ns,
-			       uint64_t period_ns);
+/* What a recorder works with; all must outlive it. */
+struct recorder_context {
+	struct profile *profile;
+	const struct interps *interps;
+	struct spaces *spaces;   /* NULL: no native frames */
+	struct natives *natives; /* NULL: no native and no kernel frames */
+	uint64_t start_ns;       /* CLOCK_MONOTONIC: samples are dated from here on */
+	uint64_t period_ns;      /* what each weighs */
+};
+
+/* NULL when out of memory. */
+struct recorder *recorder__new(const struct recorder_context *context);
 void recorder__free(struct recorder *r); /* NULL is fine */
 
 /* Takes one record of the ring. Records that it does not know, and REC_FILE, are passed over. 0. */

@@ -41,6 +41,11 @@ struct mmap2_record {
 	char filename[];
 };
 
+struct comm_record {
+	struct perf_event_header header;
+	uint32_t pid, tid;
+};
+
 struct lost_record {
 	struct perf_event_header header;
 	uint64_t id, lost;
@@ -73,6 +78,8 @@ static int ring__open(struct sideband *s, struct ring *r, int cpu, struct err *e
 		.config = PERF_COUNT_SW_DUMMY,
 		.mmap = 1,
 		.mmap2 = 1,
+		.comm = 1,
+		.comm_exec = 1,
 		.watermark = 1,
 		.wakeup_watermark = 1, /* each record wakes: the process runs on while we hesitate */
 	};
@@ -170,17 +177,19 @@ static void ring__copy(const char *data, size_t size, uint64_t at, void *to, siz
 	memcpy((char *)to + first, data, n - first);
 }
 
-static uint64_t record__deliver(char *bytes, size_t size, sideband_fn fn, void *arg)
+static uint64_t record__deliver(char *bytes, size_t size, const struct sideband_handler *to)
 {
 	const struct perf_event_header *h = (const void *)bytes;
 
 	if (h->type == PERF_RECORD_LOST && size >= sizeof(struct lost_record))
 		return ((const struct lost_record *)bytes)->lost;
+	if (h->type == PERF_RECORD_COMM && h->misc & PERF_RECORD_MISC_COMM_EXEC && size >= sizeof(struct comm_record))
+		to->on_exec(to->arg, ((const struct comm_record *)bytes)->pid);
 	if (h->type == PERF_RECORD_MMAP2 && size > sizeof(struct mmap2_record)) {
 		const struct mmap2_record *m = (const void *)bytes;
 
 		bytes[size - 1] = '\0';
-		fn(arg, &(struct sideband_mmap){
+		to->on_mmap(to->arg, &(struct sideband_mmap){
 				.pid = m->pid,
 				.start = m->addr,
 				.length = m->len,
@@ -193,7 +202,7 @@ static uint64_t record__deliver(char *bytes, size_t size, sideband_fn fn, void *
 	return 0;
 }
 
-uint64_t sideband__drain(struct sideband *s, sideband_fn fn, void *arg)
+uint64_t sideband__drain(struct sideband *s, const struct sideband_handler *to)
 {
 	/* a record is at most 64 KB (its size is a u16); ours hold a path */
 	static const size_t max_record = UINT16_MAX + 1;
@@ -222,7 +231,7 @@ uint64_t sideband__drain(struct sideband *s, sideband_fn fn, void *arg)
 			if (h.size < sizeof(h) || h.size > head - tail)
 				break; /* can't be; skip what is there rather than loop */
 			ring__copy(data, size, tail, bytes, h.size);
-			lost += record__deliver(bytes, h.size, fn, arg);
+			lost += record__deliver(bytes, h.size, to);
 			tail += h.size;
 		}
 		__atomic_store_n(&r->head->data_tail, head, __ATOMIC_RELEASE);

@@ -30,8 +30,13 @@ int sideband__refresh(struct sideband *s, struct err *e);
 /* Adds its descriptors to an epoll set, each with `tag` as data. 0 or -errno. Done anew at each refresh. */
 int sideband__poll_with(struct sideband *s, int epoll_fd, uint64_t tag);
 
-typedef void (*sideband_fn)(void *arg, const struct sideband_mmap *m);
+/* What is done with records. */
+struct sideband_handler {
+	void (*on_mmap)(void *arg, const struct sideband_mmap *m);
+	void (*on_exec)(void *arg, uint32_t pid); /* its mappings of before are gone */
+	void *arg;
+};
 /* Hands over what has come. Returns how many records the kernel had to drop since the last call. */
-uint64_t sideband__drain(struct sideband *s, sideband_fn fn, void *arg);
+uint64_t sideband__drain(struct sideband *s, const struct sideband_handler *h);
 
 #endif

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/binaries.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "base/vec.h"
+#include "sys/elf.h"
+
+#define MAX_BINARIES 4096
+#define VDSO_MAX     (64 << 10)
+
+struct binaries {
+	struct hmap known; /* device, inode and change time, mixed -> id + 1; 0: it can't be used */
+	struct vec(struct binary *) list;
+	uint32_t vdso; /* id + 1 */
+};
+
+struct binaries *binaries__new(void)
+{
+	return calloc(1, sizeof(struct binaries));
+}
+
+static void binary__free(struct binary *b)
+{
+	if (!b)
+		return;
+	if (b->fd >= 0)
+		close(b->fd);
+	if (b->root_fd >= 0)
+		close(b->root_fd);
+	free(b->segments);
+	free((char *)b->path);
+	free(b);
+}
+
+void binaries__free(struct binaries *b)
+{
+	if (!b)
+		return;
+	vec__foreach(&b->list, it)
+		binary__free(*it);
+	vec__free(&b->list);
+	hmap__free(&b->known);
+	free(b);
+}
+
+/* CPython Python/ceval.c: it is exported by every build up to 3.10, whose frames are placed by it, and by later ones. */
+static void find_evaluator(struct elf *elf, struct binary *b)
+{
+	static const char *const names[] = {"_PyEval_EvalFrameDefault.cold"};
+	struct elf_symbol sym;
+	bool found[1];
+
+	if (elf__dynamic_symbol(elf, "_PyEval_EvalFrameDefault", &sym))
+		return;
+	b->evaluator = (struct binary_range){sym.value, sym.value + sym.size};
+	if (elf__static_symbols(elf, names, 1, &sym, found) == 1)
+		b->evaluator_cold = (struct binary_range){sym.value, sym.value + sym.size};
+}
+
+/* Takes over fd and what is found in it. */
+static int describe(struct binary *b)
+{
+	struct elf *elf;
+	int err = elf__open(b->fd, &elf, NULL);
+
+	if (err)
+		return err;
+	b->segments = calloc(elf__segment_count(elf) + 1, sizeof(*b->segments));
+	for (size_t i = 0; b->segments && i < elf__segment_count(elf); i++) {
+		const struct elf_segment *s = elf__segment(elf, i);
+
+		if (s->type == PT_LOAD && s->flags & PF_X)
+			b->segments[b->segment_count++] =
+				(struct binary_segment){s->offset, s->filesz, s->vaddr};
+	}
+	find_evaluator(elf, b);
+	elf__close(elf);
+	if (!b->segments)
+		return -ENOMEM;
+	return b->segment_count ? 0 : -ENOEXEC;
+}
+
+static int add(struct binaries *b, int fd, pid_t pid, const char *path, struct binary **out)
+{
+	struct binary *fresh = calloc(1, sizeof(*fresh));
+	char root[64];
+	int err;
+
+	if (!fresh) {
+		close(fd);
+		return -ENOMEM;
+	}
+	fresh->fd = fd;
+	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
+	fresh->root_fd = pid ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	fresh->path = strdup(path);
+	err = fresh->path ? describe(fresh) : -ENOMEM;
+	if (!err) {
+		const char *slash = strrchr(fresh->path, '/');
+
+		fresh->name = slash ? slash + 1 : fresh->path;
+		fresh->id = (uint32_t)b->list.len;
+		err = b->list.len < MAX_BINARIES ? vec__push(&b->list, fresh) : -ENOSPC;
+	}
+	if (err) {
+		binary__free(fresh);
+		return err;
+	}
+	*out = fresh;
+	return 0;
+}
+
+/* The kernel maps the same image into every process of its own word size: ours will do. */
+static int get_vdso(struct binaries *b, struct binary **out)
+{
+	const char *image = (const char *)getauxval(AT_SYSINFO_EHDR);
+	const Elf64_Ehdr *head = (const Elf64_Ehdr *)image;
+	size_t size;
+	int fd, err;
+
+	if (b->vdso) {
+		*out = b->list.data[b->vdso - 1];
+		return 0;
+	}
+	if (!image)
+		return -ENOENT;
+	/* section headers come last in the image (arch/x86/entry/vdso) */
+	size = head->e_shoff + (size_t)head->e_shnum * head->e_shentsize;
+	if (size > VDSO_MAX)
+		return -EFBIG;
+	fd = memfd_create("vdso", MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, image, size) != (ssize_t)size) {
+		close(fd);
+		return -EIO;
+	}
+	err = add(b, fd, 0, "[vdso]", out);
+	if (!err)
+		b->vdso = (*out)->id + 1;
+	return err;
+}
+
+int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, struct binary **out)
+{
+	uint64_t key, *known;
+	struct stat st;
+	int fd, err;
+
+	if (!strcmp(map->path, "[vdso]"))
+		return get_vdso(b, out);
+	if (!map->ino)
+		return -ENOENT;
+	key = hash__combine(hash__u64(map->dev), map->ino);
+	known = hmap__get(&b->known, key);
+	if (known && !*known)
+		return -ENOEXEC;
+	/* a file that is mapped does not change; an inode that is used again is another file */
+	if (known && !fstat(b->list.data[*known - 1]->fd, &st) && st.st_nlink) {
+		*out = b->list.data[*known - 1];
+		return 0;
+	}
+	fd = proc__open_mapping(pid, map);
+	if (fd < 0)
+		return fd;
+	if (known) { /* deleted since: is it still that one? */
+		struct binary *old = b->list.data[*known - 1];
+		struct stat now;
+
+		if (!fstat(fd, &now) && !fstat(old->fd, &st) && now.st_dev == st.st_dev && now.st_ino == st.st_ino &&
+		    now.st_size == st.st_size && now.st_mtim.tv_sec == st.st_mtim.tv_sec &&
+		    now.st_mtim.tv_nsec == st.st_mtim.tv_nsec) {
+			close(fd);
+			*out = old;
+			return 0;
+		}
+	}
+	err = add(b, fd, pid, map->path, out);
+	if (err == -ENOMEM)
+		return err;
+	return hmap__put(&b->known, key, err ? 0 : (uint64_t)(*out)->id + 1) ?: err;
+}
+
+struct binary *binaries__at(const struct binaries *b, uint32_t id)
+{
+	return b->list.data[id];
+}
+
+uint32_t binaries__count(const struct binaries *b)
+{
+	return (uint32_t)b->list.len;
+}
+
+uint64_t binary__bias(const struct binary *b, uint64_t start, uint64_t offset)
+{
+	const struct binary_segment *best = &b->segments[0];
+
+	for (uint32_t i = 0; i < b->segment_count; i++) {
+		const struct binary_segment *s = &b->segments[i];
+
+		/* mappings begin at page borders, segments anywhere in their page */
+		if (offset + 4096 > s->offset && offset < s->offset + s->size)
+			best = s;
+	}
+	return start - offset - (best->vaddr - best->offset);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Native and kernel frames: from addresses to frames of the profile. While recording an address only becomes (file, address
+ * in it), which costs next to nothing and needs the process no more; natives__name makes names of them in the end.
+ */
+#ifndef PYBPF_NATIVES_H
+#define PYBPF_NATIVES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "collect/binaries.h"
+#include "store/profile.h"
+
+struct natives;
+struct space; /* where the code of a process lies: collect/spaces.h */
+
+/* Adds its frames to p; both must outlive it. keep_evaluator: see natives__name. NULL when out of memory. */
+struct natives *natives__new(struct profile *p, struct binaries *binaries, bool keep_evaluator);
+void natives__free(struct natives *n); /* NULL is fine */
+
+/*
+ * The frame of a native address, or -ENOMEM. exact: the address of the instruction itself; otherwise a return address,
+ * which lies behind its call. space NULL: nothing is known of the process.
+ */
+int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bool exact);
+/* The frame of a kernel address, or -ENOMEM. */
+int64_t natives__kernel_frame(struct natives *n, uint64_t addr);
+
+bool natives__keeps_evaluator(const struct natives *n);
+/* Whether a return address lies in the evaluator, _PyEval_EvalFrameDefault, of CPython up to 3.10. */
+bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_t addr);
+/*
+ * Whether `inner`, which was called from the evaluator at `addr`, does the evaluator's own work: in builds whose instructions
+ * are functions that call each other in tail position (3.14+).
+ */
+bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t addr, uint64_t inner);
+
+/*
+ * The profile with names in the place of addresses; inlined functions become frames of their own. The evaluator's frames are
+ * left out unless keep_evaluator. *p is freed and replaced. 0, or -errno: *p is as it was.
+ */
+int natives__name(struct natives *n, struct profile **p);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the code of each process lies: its executable mappings, kept as they change and published to the kernel for the walk
+ * of native stacks.
+ */
+#ifndef PYBPF_SPACES_H
+#define PYBPF_SPACES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "collect/binaries.h"
+#include "collect/kernel.h"
+#include "collect/sideband.h"
+#include "collect/unwinds.h"
+
+/* One program in one process. Whoever has been given one holds it until space__put, also when the process has ended. */
+struct space;
+
+struct code_map {
+	uint64_t start, end;
+	uint64_t bias;         /* run-time minus link-time address */
+	struct binary *binary; /* NULL: memory without a file, as of a JIT compiler */
+};
+
+struct spaces;
+
+/* All must outlive it. NULL when out of memory. */
+struct spaces *spaces__new(struct kernel *k, struct binaries *binaries, struct unwinds *unwinds);
+void spaces__free(struct spaces *all); /* NULL is fine */
+
+/* Reads the mappings of a process from /proc and publishes them, unless they are known. 0, -ESRCH or another -errno. */
+int spaces__load(struct spaces *all, uint32_t pid);
+/* A mapping has come. Processes that were not loaded are passed over. Published by the next spaces__flush. */
+void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);
+/* Another program runs in the process: nothing is known of it yet. */
+void spaces__on_exec(struct spaces *all, uint32_t pid);
+void spaces__on_exit(struct spaces *all, uint32_t pid);
+void spaces__flush(struct spaces *all);
+
+/* The program's mappings; those of its parent when the process can't be read any more. NULL when there are none. */
+struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid);
+void space__put(struct space *s); /* NULL is fine */
+/* What is mapped at an address, or NULL. Valid until the next call to spaces. */
+const struct code_map *space__find(const struct space *s, uint64_t addr);
+uint32_t space__pid(const struct space *s);
+
+#endif

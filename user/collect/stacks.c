@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/stacks.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vec.h"
+
+/* What stands at one place of a stack. */
+struct part {
+	enum part_kind {
+		PART_FRAME,  /* `id` is a frame of the profile */
+		PART_PYTHON, /* the innermost Python frame: the sample tells its instruction. `id` is its code, or NO_CODE */
+		PART_NATIVE, /* the innermost native frame: the sample tells its address */
+		PART_KERNEL, /* the kernel's innermost frame, likewise */
+	} kind;
+	uint32_t id;
+	uint64_t base; /* PART_PYTHON: address that its instructions count from */
+};
+
+/* A stack as the kernel told it. */
+struct told_stack {
+	uint32_t parent; /* stack of the profile up to the first part that a sample tells */
+	uint32_t parts;  /* those from there on, outermost first: in `parts` from this index on */
+	uint32_t count;
+	uint16_t outcome;
+};
+
+#define NO_CODE UINT32_MAX
+
+struct stacks {
+	const struct stacks_context *context;
+	const struct hmap *by_address;
+	struct space *space;
+	struct py_layout layout; /* of the interpreter */
+	struct hmap names;       /* the kernel's name -> index into told */
+	struct hmap places;      /* hash of (the kernel's name, innermost instruction and address) -> stack of the profile */
+	struct vec(struct told_stack) told;
+	struct vec(struct part) parts;
+};
+
+struct stacks *stacks__new(const struct stacks_context *context, const struct hmap *by_address)
+{
+	struct stacks *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->context = context;
+	s->by_address = by_address;
+	return s;
+}
+
+void stacks__free(struct stacks *s)
+{
+	if (!s)
+		return;
+	hmap__free(&s->names);
+	hmap__free(&s->places);
+	vec__free(&s->told);
+	vec__free(&s->parts);
+	free(s);
+}
+
+void stacks__set_process(struct stacks *s, const struct py_layout *layout, struct space *space)
+{
+	s->layout = *layout;
+	s->space = space;
+}
+
+int64_t stacks__marker(struct profile *p, enum pybpf_outcome outcome)
+{
+	static const char *const plain[PYBPF_OUTCOME_COUNT] = {
+		[PYBPF_NO_PYTHON] = "[no Python frame]",
+		[PYBPF_EXITING] = "[exiting]",
+	};
+	struct frame frame = {.kind = FRAME_MARKER};
+	char text[64];
+	int64_t name;
+
+	if (plain[outcome])
+		snprintf(text, sizeof(text), "%s", plain[outcome]);
+	else
+		snprintf(text, sizeof(text), "[truncated: %s]", outcome__name(outcome));
+	name = profile__add_string(p, text, strlen(text));
+	if (name < 0)
+		return name;
+	frame.name = (uint32_t)name;
+	return profile__add_frame(p, &frame);
+}
+
+/* Bytes from a code object's first instruction to `instr`, as the frame holds it. */
+static int64_t instr_offset(const struct py_layout *l, uint64_t base, uint64_t instr)
+{
+	if (l->flags & PY_LAYOUT_INSTR_INDEX)
+		/* CPython 3.10 counts f_lasti in code units (Objects/codeobject.c, PyCode_Addr2Line) */
+		return (int64_t)(int32_t)instr * (l->version_hex >= 0x030a0000 ? 2 : 1);
+	return (int64_t)(instr - base);
+}
+
+static uint64_t instr_base(const struct py_layout *l, uint64_t code)
+{
+	return l->code_bytecode == PYBPF_NO_OFFSET ? code : code + l->code_bytecode;
+}
+
+/* One stack while it is put together, innermost part first. */
+struct assembly {
+	struct stacks *stacks;
+	const struct rec_stack *r;
+	const struct raw_frame *python, *native, *kernel;
+	struct vec(struct part) parts;
+	uint32_t next; /* Python frame that has not been placed yet */
+	uint16_t outcome;
+	int err;
+};
+
+static void add(struct assembly *a, enum part_kind kind, int64_t id, uint64_t base)
+{
+	if (id < 0)
+		a->err = (int)id;
+	else if (vec__push(&a->parts, (struct part){.kind = kind, .id = (uint32_t)id, .base = base}))
+		a->err = -ENOMEM;
+}
+
+static void add_marker(struct assembly *a, uint16_t outcome)
+{
+	add(a, PART_FRAME, stacks__marker(a->stacks->context->profile, outcome), 0);
+}
+
+static void add_python(struct assembly *a, uint32_t i)
+{
+	const struct stacks *s = a->stacks;
+	const struct raw_frame *f = &a->python[i];
+	uint64_t *known = hmap__get(s->by_address, f->code), base = instr_base(&s->layout, f->code);
+
+	if (!known)
+		a->outcome = PYBPF_CODE_FAULT;
+	if (!i)
+		add(a, PART_PYTHON, known ? (int64_t)*known : NO_CODE, base);
+	else if (!known)
+		add_marker(a, PYBPF_CODE_FAULT);
+	else if (!codes__hidden(s->context->codes, (uint32_t)*known))
+		add(a, PART_FRAME,
+		    codes__frame(s->context->codes, (uint32_t)*known, instr_offset(&s->layout, base, f->instr)), 0);
+}
+
+/* The Python frames up to, but not including, `end`. */
+static void add_run(struct assembly *a, uint32_t end)
+{
+	for (; a->next < end && a->next < a->r->nframes; a->next++)
+		add_python(a, a->next);
+}
+
+static void add_native(struct assembly *a, uint32_t i)
+{
+	const struct raw_frame *f = &a->native[i];
+
+	if (!i && !a->r->nkernel)
+		add(a, PART_NATIVE, 0, 0);
+	else
+		add(a, PART_FRAME,
+		    natives__frame(a->stacks->context->natives, a->stacks->space, f->code, f->instr & NATIVE_EXACT), 0);
+}
+
+static void add_kernel(struct assembly *a)
+{
+	for (uint32_t i = 0; i < a->r->nkernel; i++) {
+		if (i)
+			add(a, PART_FRAME, natives__kernel_frame(a->stacks->context->natives, a->kernel[i].code), 0);
+		else
+			add(a, PART_KERNEL, 0, 0);
+	}
+}
+
+/*
+ * Up to 3.10 each native frame of the evaluator runs one Python frame. Counted from the outer end, where the two chains
+ * begin together; from the inner end when that one is missing.
+ */
+static uint32_t evaluators_without_frame(const struct assembly *a)
+{
+	const struct natives *natives = a->stacks->context->natives;
+	uint32_t n = 0;
+
+	if (a->r->native_outcome != PYBPF_OK || a->r->outcome != PYBPF_OK)
+		return 0;
+	for (uint32_t i = 0; i < a->r->nnative; i++)
+		n += natives__is_evaluator(natives, a->stacks->space, a->native[i].code);
+	return n > a->r->nframes ? n - a->r->nframes : 0;
+}
+
+/* The native frames, and the Python frames where they run. The evaluator's own frames give way to what they run. */
+static void merge(struct assembly *a)
+{
+	const struct stacks *s = a->stacks;
+	const struct natives *natives = s->context->natives;
+	bool by_function = s->layout.flags & PY_LAYOUT_FRAME_OBJECTS;
+	uint32_t spare = by_function ? evaluators_without_frame(a) : 0;
+
+	for (uint32_t i = 0; i < a->r->nnative && !a->err; i++) {
+		const struct raw_frame *f = &a->native[i];
+		uint32_t end = (uint32_t)(f->instr & NATIVE_CUT);
+		bool evaluator = end;
+
+		if (by_function && natives__is_evaluator(natives, s->space, f->code)) {
+			evaluator = true;
+			end = spare ? 0 : a->next + 2;
+			spare -= spare ? 1 : 0;
+		}
+		if (!evaluator || natives__keeps_evaluator(natives))
+			add_native(a, i);
+		else if (i && a->parts.len && a->parts.data[a->parts.len - 1].kind != PART_PYTHON &&
+			 natives__has_helpers(natives, s->space, f->code, a->native[i - 1].code))
+			a->parts.len--;
+		if (end)
+			add_run(a, end - 1);
+	}
+	if (outcome__class(a->r->native_outcome) == OUTCOME_TRUNCATED) {
+		if (outcome__class(a->outcome) != OUTCOME_TRUNCATED)
+			a->outcome = a->r->native_outcome;
+		add_marker(a, a->r->native_outcome);
+	}
+}
+
+/* Pushes the parts that no sample tells; the others are kept with the stack. */
+static int finish(struct assembly *a)
+{
+	struct stacks *s = a->stacks;
+	struct told_stack told = {.parts = (uint32_t)s->parts.len, .outcome = a->outcome};
+	uint64_t *known;
+	int64_t stack = 0;
+	size_t i = a->parts.len;
+
+	for (; i && a->parts.data[i - 1].kind == PART_FRAME; i--) {
+		stack = profile__add_stack(s->context->profile, (uint32_t)stack, a->parts.data[i - 1].id);
+		if (stack < 0)
+			return (int)stack;
+	}
+	told.parent = (uint32_t)stack;
+	told.count = (uint32_t)i;
+	known = hmap__get(&s->names, a->r->stack);
+	if (known) {
+		/* Told again: another epoch, or a code object has changed. Samples from now on mean this one. */
+		struct told_stack *before = &s->told.data[*known];
+		bool same = before->parent == told.parent && before->count == told.count;
+
+		for (size_t k = 0; same && k < i; k++)
+			same = !memcmp(&s->parts.data[before->parts + k], &a->parts.data[i - 1 - k], sizeof(struct part));
+		before->outcome = told.outcome;
+		if (same)
+			return 0;
+		hmap__free(&s->places);
+	}
+	while (i) {
+		if (vec__push(&s->parts, a->parts.data[--i]))
+			return -ENOMEM;
+	}
+	if (known) {
+		s->told.data[*known] = told;
+		return 0;
+	}
+	if (vec__push(&s->told, told))
+		return -ENOMEM;
+	return hmap__put(&s->names, a->r->stack, s->told.len - 1);
+}
+
+int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size)
+{
+	size_t count = (size_t)r->nframes + r->nnative + r->nkernel;
+	struct assembly a = {.stacks = s, .r = r, .outcome = r->outcome};
+	int err;
+
+	if (!count || r->nframes > PYBPF_MAX_FRAMES || count > (size - sizeof(*r)) / sizeof(struct raw_frame) ||
+	    r->outcome >= PYBPF_OUTCOME_COUNT || r->native_outcome >= PYBPF_OUTCOME_COUNT ||
+	    (count > r->nframes && !s->context->natives))
+		return -EBADMSG;
+	a.python = (const struct raw_frame *)(r + 1);
+	a.native = a.python + r->nframes;
+	a.kernel = a.native + r->nnative;
+	add_kernel(&a);
+	merge(&a);
+	add_run(&a, r->nframes);
+	if (outcome__class(r->outcome) == OUTCOME_TRUNCATED)
+		add_marker(&a, r->outcome);
+	err = a.err ? a.err : finish(&a);
+	vec__free(&a.parts);
+	return err;
+}
+
+/* The frame that a sample makes of a part; -ENOENT: none, it is scaffolding of the interpreter. */
+static int64_t told_frame(struct stacks *s, const struct part *part, const struct rec_sample *sample)
+{
+	const struct stacks_context *c = s->context;
+
+	switch (part->kind) {
+	case PART_PYTHON:
+		if (part->id == NO_CODE)
+			return stacks__marker(c->profile, PYBPF_CODE_FAULT);
+		if (codes__hidden(c->codes, part->id))
+			return -ENOENT;
+		return codes__frame(c->codes, part->id, instr_offset(&s->layout, part->base, sample->leaf));
+	case PART_NATIVE:
+		return natives__frame(c->natives, s->space, sample->pc, true);
+	case PART_KERNEL:
+		return natives__kernel_frame(c->natives, sample->pc);
+	default:
+		return part->id;
+	}
+}
+
+int64_t stacks__find(struct stacks *s, const struct rec_sample *sample, uint16_t *outcome)
+{
+	uint64_t key = hash__combine(hash__combine(sample->stack, sample->leaf), sample->pc), *known;
+	uint64_t *index = hmap__get(&s->names, sample->stack);
+	const struct told_stack *told;
+	int64_t stack;
+
+	if (!index)
+		return -ENOENT;
+	told = &s->told.data[*index];
+	*outcome = told->outcome;
+	known = hmap__get(&s->places, key);
+	if (known)
+		return (int64_t)*known;
+	stack = told->parent;
+	for (uint32_t i = 0; i < told->count && stack >= 0; i++) {
+		int64_t frame = told_frame(s, &s->parts.data[told->parts + i], sample);
+
+		if (frame == -ENOENT)
+			continue;
+		stack = frame < 0 ? frame : profile__add_stack(s->context->profile, (uint32_t)stack, (uint32_t)frame);
+	}
+	if (stack >= 0 && hmap__put(&s->places, key, (uint64_t)stack))
+		return -ENOMEM;
+	return stack;
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/unwinds.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <bpf/bpf.h>
+
+#include "base/cleanup.h"
+#include "base/vec.h"
+#include "sys/elf.h"
+#include "unwind/table.h"
+
+struct request {
+	uint32_t id; /* of the binary, and of its table in the kernel */
+	int fd;
+};
+
+struct unwinds {
+	struct kernel_unwind_maps fds;
+	pthread_t thread;
+	bool started;
+
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t wanted, idle;
+	struct vec(struct request) queue;
+	struct vec(bool) asked; /* by id of the binary */
+	bool busy, stop;
+	struct unwinds_counts counts;
+
+	/* the thread's own: how far the kernel's arrays are filled */
+	uint32_t pages, rules;
+	uint32_t block;     /* the block being filled, + 1; 0: none yet */
+	uint32_t block_len; /* rows in it */
+	struct unwind_block rows;
+};
+
+/* Elements [first, first + n) of an array map. */
+static int put_array(int fd, uint32_t first, uint32_t n, const void *values)
+{
+	uint32_t *keys = malloc((n + 1) * sizeof(*keys));
+	int err;
+
+	if (!keys)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++)
+		keys[i] = first + i;
+	err = n ? bpf_map_update_batch(fd, keys, values, &n, NULL) : 0;
+	free(keys);
+	return err;
+}
+
+/* Writes the block that is being filled; the map around it is made at the first time. */
+static int put_block(struct unwinds *u)
+{
+	uint32_t index = u->block - 1, zero = 0;
+	int fd, err;
+
+	if (!u->block)
+		return 0;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(struct unwind_block), 1, NULL);
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(fd, &zero, &u->rows, BPF_ANY);
+	if (!err)
+		err = bpf_map_update_elem(u->fds.blocks, &index, &fd, BPF_ANY);
+	close(fd);
+	return err;
+}
+
+/* Room for n rows that lie side by side; the block before is written when it is full. */
+static int room_for(struct unwinds *u, uint32_t n)
+{
+	int err;
+
+	if (n > UNWIND_BLOCK_ROWS)
+		return -E2BIG;
+	if (u->block && u->block_len + n <= UNWIND_BLOCK_ROWS)
+		return 0;
+	if (u->block >= u->fds.max_blocks)
+		return -ENOSPC;
+	err = put_block(u);
+	if (err)
+		return err;
+	u->block++;
+	u->block_len = 0;
+	memset(&u->rows, 0, sizeof(u->rows));
+	return 0;
+}
+
+/* Rows and rules first, then the pages that lead to them; nothing leads to the pages yet. */
+static int put_table(struct unwinds *u, const struct unwind_table *t)
+{
+	_cleanup_free_ struct unwind_page *pages = calloc(t->npages + 1, sizeof(*pages));
+	int err;
+
+	if (!pages)
+		return -ENOMEM;
+	if (t->npages > u->fds.max_pages - u->pages || t->nrules > u->fds.max_rules - u->rules)
+		return -ENOSPC;
+	for (uint32_t i = 0; i < t->npages; i++) {
+		uint32_t first = t->pages[i], n = t->pages[i + 1] - first;
+
+		err = room_for(u, n);
+		if (err)
+			return err;
+		memcpy(u->rows.rows + u->block_len, t->rows + first, n * sizeof(*t->rows));
+		pages[i] = (struct unwind_page){u->block - 1, (uint16_t)u->block_len, (uint16_t)n};
+		u->block_len += n;
+	}
+	err = put_block(u);
+	if (!err)
+		err = put_array(u->fds.rules, u->rules, t->nrules, t->rules);
+	if (!err)
+		err = put_array(u->fds.pages, u->pages, t->npages, pages);
+	return err;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void make_table(struct unwinds *u, const struct request *r)
+{
+	struct unwind_table_info info = {.state = UNWIND_TABLE_NONE};
+	struct unwind_table *table = NULL;
+	uint64_t start = now_ns();
+	struct elf *elf;
+	int err = elf__open(r->fd, &elf, NULL);
+
+	if (!err) {
+		err = unwind_table__build(elf, &table, NULL);
+		elf__close(elf);
+	}
+	if (!err)
+		err = put_table(u, table);
+	if (!err) {
+		info = (struct unwind_table_info){
+			.text_start = table->text_start,
+			.page_base = u->pages,
+			.page_count = table->npages,
+			.rule_base = u->rules,
+			.state = UNWIND_TABLE_READY,
+		};
+		u->pages += table->npages;
+		u->rules += table->nrules;
+	}
+	if (bpf_map_update_elem(u->fds.tables, &r->id, &info, BPF_ANY) && !err)
+		err = -ENOSPC;
+	pthread_mutex_lock(&u->lock);
+	u->counts.build_ns += now_ns() - start;
+	if (!err) {
+		u->counts.tables++;
+		u->counts.rows += table->nrows;
+	} else if (err == -ENOSPC) {
+		u->counts.full++;
+	} else {
+		u->counts.absent++;
+	}
+	u->counts.rules = u->rules;
+	u->counts.pages = u->pages;
+	pthread_mutex_unlock(&u->lock);
+	unwind_table__free(table);
+}
+
+static void *work(void *arg)
+{
+	struct unwinds *u = arg;
+
+	pthread_mutex_lock(&u->lock);
+	for (;;) {
+		struct request r;
+
+		while (!u->queue.len && !u->stop)
+			pthread_cond_wait(&u->wanted, &u->lock);
+		if (u->stop)
+			break;
+		r = u->queue.data[0];
+		memmove(u->queue.data, u->queue.data + 1, --u->queue.len * sizeof(r));
+		u->busy = true;
+		pthread_mutex_unlock(&u->lock);
+		make_table(u, &r);
+		pthread_mutex_lock(&u->lock);
+		u->busy = false;
+		if (!u->queue.len)
+			pthread_cond_broadcast(&u->idle);
+	}
+	pthread_mutex_unlock(&u->lock);
+	return NULL;
+}
+
+int unwinds__new(struct kernel *k, struct unwinds **out, struct err *e)
+{
+	struct unwinds *u = calloc(1, sizeof(*u));
+	pthread_condattr_t attr;
+	sigset_t all, before;
+	int err;
+
+	if (!u)
+		return err__errno(e, -ENOMEM, "starting to unwind");
+	kernel__unwind_maps(k, &u->fds);
+	pthread_mutex_init(&u->lock, NULL);
+	pthread_cond_init(&u->wanted, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&u->idle, &attr);
+	pthread_condattr_destroy(&attr);
+	/* signals are for the main thread */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = -pthread_create(&u->thread, NULL, work, u);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err) {
+		unwinds__free(u);
+		return err__errno(e, err, "starting the thread that makes unwind tables");
+	}
+	u->started = true;
+	*out = u;
+	return 0;
+}
+
+void unwinds__free(struct unwinds *u)
+{
+	if (!u)
+		return;
+	if (u->started) {
+		pthread_mutex_lock(&u->lock);
+		u->stop = true;
+		pthread_cond_signal(&u->wanted);
+		pthread_mutex_unlock(&u->lock);
+		pthread_join(u->thread, NULL);
+	}
+	pthread_mutex_destroy(&u->lock);
+	pthread_cond_destroy(&u->wanted);
+	pthread_cond_destroy(&u->idle);
+	vec__free(&u->queue);
+	vec__free(&u->asked);
+	free(u);
+}
+
+void unwinds__request(struct unwinds *u, const struct binary *b)
+{
+	pthread_mutex_lock(&u->lock);
+	while (u->asked.len <= b->id && !vec__push(&u->asked, false))
+		;
+	if (u->asked.len > b->id && !u->asked.data[b->id] &&
+	    !vec__push(&u->queue, (struct request){.id = b->id, .fd = b->fd})) {
+		u->asked.data[b->id] = true;
+		pthread_cond_signal(&u->wanted);
+	}
+	pthread_mutex_unlock(&u->lock);
+}
+
+bool unwinds__wait(struct unwinds *u, uint64_t timeout_ns)
+{
+	struct timespec until;
+	bool done;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += (time_t)(timeout_ns / 1000000000u);
+	until.tv_nsec += (long)(timeout_ns % 1000000000u);
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&u->lock);
+	while ((u->queue.len || u->busy) && pthread_cond_timedwait(&u->idle, &u->lock, &until) != ETIMEDOUT)
+		;
+	done = !u->queue.len && !u->busy;
+	pthread_mutex_unlock(&u->lock);
+	return done;
+}
+
+void unwinds__counts(struct unwinds *u, struct unwinds_counts *out)
+{
+	pthread_mutex_lock(&u->lock);
+	*out = u->counts;
+	out->kernel_bytes = (uint64_t)u->block * sizeof(struct unwind_block) +
+			    (uint64_t)u->fds.max_pages * sizeof(struct unwind_page) +
+			    (uint64_t)u->fds.max_rules * sizeof(struct unwind_rule) +
+			    (uint64_t)u->fds.max_tables * sizeof(struct unwind_table_info) +
+			    (uint64_t)u->fds.max_mappings * sizeof(struct unwind_mapping);
+	pthread_mutex_unlock(&u->lock);
+}

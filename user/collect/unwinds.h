@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Unwind tables in the kernel: compiled by a thread of their own, so that the ring is drained meanwhile, and published for all
+ * processes that run the file.
+ */
+#ifndef PYBPF_UNWINDS_H
+#define PYBPF_UNWINDS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "collect/binaries.h"
+#include "collect/kernel.h"
+
+struct unwinds;
+
+/* Starts the thread. k must outlive it. 0 or -errno. */
+int unwinds__new(struct kernel *k, struct unwinds **out, struct err *e);
+/* Ends the thread, when it has finished the table that it is at; NULL is fine. */
+void unwinds__free(struct unwinds *u);
+
+/* Asks for a file's table, once. Binaries must live as long as this. */
+void unwinds__request(struct unwinds *u, const struct binary *b);
+
+/* Waits until all that was asked for is published, but no longer than that. True if it is. */
+bool unwinds__wait(struct unwinds *u, uint64_t timeout_ns);
+
+struct unwinds_counts {
+	uint32_t tables; /* published */
+	uint32_t absent; /* files without unwind information, or with what can't be read */
+	uint32_t full;   /* files that there was no more room for */
+	uint64_t rows, rules, pages;
+	uint64_t kernel_bytes; /* memory of the kernel that they take */
+	uint64_t build_ns;
+};
+void unwinds__counts(struct unwinds *u, struct unwinds_counts *out);
+
+#endif
