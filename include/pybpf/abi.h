@@ -59,7 +59,7 @@ struct py_layout {
 	__u16 frame_instr;
 	__u16 frame_owner;
 	__u16 frame_tlbc;  /* tlbc_index, free-threaded 3.14+ */
-	__u16 frame_size;  /* bytes from the frame's start that hold all of the above; <= 120 */
+	__u16 frame_size;  /* bytes from the frame's start that hold all of the above; <= 124 */
 	__u16 owner_entry; /* owners >= this are entry frames, never shown; PYBPF_NO_OFFSET: none */
 	__u16 pointer_tag; /* low bits of frame_code to clear: 0, 1 or 3 */
 	/* PyCodeObject */

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "pyrt/debugoffsets.h"
 
-#define MAX_FRAME 120 /* what the kernel side copies of a frame and of a code object: abi.h */
+#define MAX_FRAME 124 /* what the kernel side copies of a frame and of a code object: abi.h */
 #define MAX_CODE  248
 
 #define ABI(member)  offsetof(struct pyrt_layout, abi.member)
