@@ -12,7 +12,7 @@
 
 #define WALK_BATCH    64 /* frames for each call of walk_batch */
 #define PAGE_BYTES    4096
-#define FRAME_MAX     124 /* bytes of a frame that layouts may reach */
+#define FRAME_MAX     160 /* bytes of a frame that layouts may reach */
 #define CODE_MAX      248 /* bytes of a code object that layouts may reach */
 #define FRAMES_ROOM   (PYBPF_MAX_FRAMES + WALK_BATCH + PYBPF_MAX_NATIVE + PYBPF_MAX_KERNEL + 1)
 #define MAX_ENTRIES   1024 /* calls from C into Python that one stack may have to be merged with native frames */
@@ -73,7 +73,7 @@ struct scratch {
 	__u32 pad;
 	struct py_layout lay;
 	__u8 object[256] __attribute__((aligned(8))); /* both are read by words */
-	__u8 buf[PAGE_BYTES + 256] __attribute__((aligned(8)));
+	__u8 buf[PAGE_BYTES + 272] __attribute__((aligned(8)));
 	struct rec_stack stack;
 	/* Directly behind stack: the record is sent in one piece. A batch may run over the limit before that is noticed. */
 	struct raw_frame frames[FRAMES_ROOM];

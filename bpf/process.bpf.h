@@ -40,8 +40,10 @@ static __always_inline void proc__from_exe(struct proc_info *p, const struct fil
 	p->source = f->source;
 	/* fs/binfmt_elf.c: start_code is where the lowest executable segment was loaded */
 	p->runtime = start_code - f->text_start + f->runtime;
-	p->slot[0] = f->tstate_tls[0];
-	p->slot[1] = f->tstate_tls[1];
+	p->slot[0] = f->slot[0];
+	p->slot[1] = f->slot[1];
+	if (f->source == PY_TSTATE_GOT)
+		p->slot[1] += start_code - f->text_start;
 	p->tss_base = f->tss_base;
 	p->tss_stride = f->tss_stride;
 }
@@ -316,6 +318,7 @@ static __always_inline void proc__remember(struct scratch *s)
 		return;
 	p->flags = s->known.flags;
 	if (p->runtime == s->known.runtime && p->state == PROC_WANTED) {
+		p->source = s->known.source;
 		p->slot[0] = s->known.slot[0];
 		p->slot[1] = s->known.slot[1];
 	}

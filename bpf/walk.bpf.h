@@ -29,7 +29,7 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 
 	if (!s)
 		return -EFAULT;
-	size = s->lay.frame_size & 0x7f;
+	size = s->lay.frame_size & 0xff;
 	start = frame & ~(__u64)(PAGE_BYTES - 1);
 	below = frame - s->chunk;
 	if (s->lay.flags & PY_LAYOUT_FRAME_OBJECTS)
@@ -52,7 +52,7 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 
 static __always_inline __u64 buf__u64(const struct scratch *s, __u64 at, __u16 member)
 {
-	return *(const __u64 *)(s->buf + (at & (PAGE_BYTES - 1)) + (member & 0x7f));
+	return *(const __u64 *)(s->buf + (at & (PAGE_BYTES - 1)) + (member & 0xff));
 }
 
 /*
@@ -104,7 +104,7 @@ __noinline int walk_batch(__u32 cpu)
 		previous = buf__u64(s, at, previous_at);
 		instr = buf__u64(s, at, instr_at) & instr_mask;
 		/* all ones unless it is an entry frame: no branch, or the verifier would follow both ways at each frame */
-		below = s->buf[(at & (PAGE_BYTES - 1)) + (owner_at & 0x7f)];
+		below = s->buf[(at & (PAGE_BYTES - 1)) + (owner_at & 0xff)];
 		below -= entry;
 		asm volatile("" : "+r"(below)); /* or the compiler makes it a branch again */
 		kept = (__u64)(below >> 63);
@@ -148,47 +148,122 @@ done:
 	return 1;
 }
 
+/* The C library's vector of TLS blocks by module (glibc sysdeps/x86_64/nptl/tls.h and sysdeps/aarch64/nptl/tls.h, dtv_t;
+ * musl src/internal/pthread_impl.h). */
+#if defined(__TARGET_ARCH_arm64)
+#define TP_DTV      0
+#define TP_DTV_MUSL -8
+#else
+#define TP_DTV      8
+#define TP_DTV_MUSL 8
+#endif
+#define DTV_ENTRY      16 /* glibc: the block, and what to free: 0 if it is at a fixed distance from the thread pointer */
+#define DTV_ENTRY_MUSL 8
+
+/* The pthread key of the gilstate has its place from the moment that the interpreter makes it. */
+static __always_inline int tstate__resolve_key(struct proc_info *proc, const struct py_layout *lay)
+{
+	struct {
+		__u32 ready, key;
+	} tss;
+
+	/* a page that nobody has touched yet: the interpreter has not begun to set itself up */
+	if (bpf_probe_read_user(&tss, sizeof(tss), (void *)(proc->runtime + lay->runtime_tss_key)))
+		return PYBPF_OK;
+	if (lay->flags & PY_LAYOUT_BARE_KEY ? tss.key == ~0u : !tss.ready)
+		return PYBPF_OK;
+	if (tss.key >= 1024)
+		return PYBPF_TSTATE_FAULT;
+	if (proc->flags & PROC_MUSL) {
+		proc->flags |= PROC_TSS_LEVEL2;
+		proc->slot[1] = tss.key * proc->tss_stride;
+		proc->slot[0] = proc->tss_base;
+	} else if (tss.key < 32) {
+		proc->slot[0] = proc->tss_base + tss.key * proc->tss_stride;
+	} else {
+		/* glibc nptl/descr.h: specific[] follows the first block of 32 keys */
+		proc->flags |= PROC_TSS_LEVEL2;
+		proc->slot[1] = (tss.key & 31) * proc->tss_stride + 8;
+		proc->slot[0] = proc->tss_base - 8 + 32 * proc->tss_stride + tss.key / 32 * 8;
+	}
+	return PYBPF_OK;
+}
+
+/* The words in the GOT have their meaning from the moment that the dynamic linker has relocated the library. */
+static __always_inline int tstate__resolve_got(struct proc_info *proc, __u64 tp)
+{
+	__s64 add = (__s32)proc->tss_base;
+	bool musl = proc->flags & PROC_MUSL;
+	__u64 words[2] = {}, block[2] = {}, dtv = 0, entry;
+
+	if (bpf_probe_read_user(words, proc->tss_stride == PY_GOT_OFFSET ? 8 : 16, (void *)proc->slot[1]) ||
+	    !(words[0] | words[1]))
+		return PYBPF_OK;
+	if (proc->tss_stride == PY_GOT_DESCRIPTOR) {
+		words[0] = words[1];
+		/* x86-64: an offset is negative; elsewhere positive, but smaller than any address */
+		if ((__s64)words[1] >= 1 << 16 && bpf_probe_read_user(words, sizeof(words), (void *)words[1]))
+			return PYBPF_OK;
+		if ((__s64)words[1] < 1 << 16 && words[0] == words[1])
+			proc->tss_stride = PY_GOT_OFFSET;
+	}
+	if (proc->tss_stride == PY_GOT_OFFSET) {
+		proc->source = PY_TSTATE_TLS;
+		proc->slot[0] = words[0] + add;
+		proc->slot[1] = 0;
+		return PYBPF_OK;
+	}
+	if (!words[0] || words[0] >= 4096) /* not relocated yet */
+		return PYBPF_OK;
+	entry = words[0] * (musl ? DTV_ENTRY_MUSL : DTV_ENTRY);
+	/* where the block is at a fixed distance from the thread pointer, that is all that needs to be known */
+	if (!musl && !bpf_probe_read_user(&dtv, sizeof(dtv), (void *)(tp + TP_DTV)) &&
+	    !bpf_probe_read_user(block, sizeof(block), (void *)(dtv + entry)) && block[0] + 1 > 1 && !block[1]) {
+		proc->source = PY_TSTATE_TLS;
+		proc->slot[0] = block[0] - tp + words[1] + add;
+		proc->slot[1] = 0;
+		return PYBPF_OK;
+	}
+	proc->source = PY_TSTATE_DTV;
+	proc->slot[0] = entry;
+	proc->slot[1] = words[1] + add;
+	return PYBPF_OK;
+}
+
 /*
- * The address of the running thread's PyThreadState. The slots are tried in order; the first is found out
- * here when the interpreter keeps it under a pthread key. Returns PYBPF_OK with *out set (0: the thread has none),
- * or PYBPF_TSTATE_FAULT.
+ * The address of the running thread's PyThreadState. Where it is to be looked for is found out here once for a process, when
+ * the interpreter and the dynamic linker have told. Returns PYBPF_OK with *out set (0: the thread has none), or
+ * PYBPF_TSTATE_FAULT. One read, 80 ns; two behind a pointer.
  */
 static __always_inline int walk__find_tstate(struct proc_info *proc, const struct py_layout *lay, __u64 tp,
 					     __u64 *out)
 {
-	__u64 value = 0;
+	__u64 value = 0, at = tp;
+	int outcome = PYBPF_OK;
 
 	*out = 0;
 	if (!tp) /* so early in its life that not even the C library is up */
 		return PYBPF_OK;
-	if (proc->source == PY_TSTATE_TSS && !proc->slot[0]) {
-		struct {
-			__u32 ready, key;
-		} tss;
-
-		/* a page that nobody has touched yet: the interpreter has not begun to set itself up */
-		if (bpf_probe_read_user(&tss, sizeof(tss), (void *)(proc->runtime + lay->runtime_tss_key)) ||
-		    !tss.ready)
-			return PYBPF_OK;
-		if (tss.key < 32) {
-			proc->slot[0] = proc->tss_base + tss.key * proc->tss_stride;
-		} else if (tss.key < 1024) {
-			/* glibc nptl/descr.h: specific[] follows the first block of 32 keys */
-			proc->flags |= PROC_TSS_LEVEL2;
-			proc->slot[1] = (tss.key & 31) * proc->tss_stride + 8;
-			proc->slot[0] = proc->tss_base - 8 + 32 * proc->tss_stride + tss.key / 32 * 8;
-		} else {
-			return PYBPF_TSTATE_FAULT;
-		}
+	if (!proc->slot[0]) {
+		if (proc->source == PY_TSTATE_TSS)
+			outcome = tstate__resolve_key(proc, lay);
+		else if (proc->source == PY_TSTATE_GOT)
+			outcome = tstate__resolve_got(proc, tp);
+		if (outcome != PYBPF_OK || !proc->slot[0])
+			return outcome;
 	}
-	if (proc->slot[0] && bpf_probe_read_user(&value, sizeof(value), (void *)(tp + proc->slot[0])))
-		return PYBPF_TSTATE_FAULT;
-	if (proc->flags & PROC_TSS_LEVEL2) {
-		if (value && bpf_probe_read_user(&value, sizeof(value), (void *)(value + proc->slot[1])))
+	if (proc->source == PY_TSTATE_DTV) {
+		if (bpf_probe_read_user(&at, sizeof(at), (void *)(tp + (proc->flags & PROC_MUSL ? TP_DTV_MUSL : TP_DTV))))
 			return PYBPF_TSTATE_FAULT;
-	} else if (!value && proc->slot[1] &&
-		   bpf_probe_read_user(&value, sizeof(value), (void *)(tp + proc->slot[1]))) {
+	}
+	if (bpf_probe_read_user(&value, sizeof(value), (void *)(at + proc->slot[0])))
 		return PYBPF_TSTATE_FAULT;
+	if (proc->source == PY_TSTATE_DTV || proc->flags & PROC_TSS_LEVEL2) {
+		/* a block that the thread has not got yet: 0, or -1 in glibc's vector */
+		if (value + 1 > 1 && bpf_probe_read_user(&value, sizeof(value), (void *)(value + proc->slot[1])))
+			return PYBPF_TSTATE_FAULT;
+		if (value == ~0ull)
+			value = 0;
 	}
 	*out = value;
 	return PYBPF_OK;

@@ -36,6 +36,7 @@ enum py_layout_flag {
 	PY_LAYOUT_FREE_THREADED = 1 << 2, /* PyObject header of 32 bytes, thread-local bytecode */
 	PY_LAYOUT_DEBUG = 1 << 3,        /* Py_DEBUG build */
 	PY_LAYOUT_INSTR_INDEX = 1 << 4,  /* frame.instr is an int f_lasti, not a pointer (<= 3.10) */
+	PY_LAYOUT_BARE_KEY = 1 << 5,     /* the key is an int of its own, -1 until there is one (3.6) */
 };
 
 /*
@@ -59,7 +60,7 @@ struct py_layout {
 	__u16 frame_instr;
 	__u16 frame_owner;
 	__u16 frame_tlbc;  /* tlbc_index, free-threaded 3.14+ */
-	__u16 frame_size;  /* bytes from the frame's start that hold all of the above; <= 124 */
+	__u16 frame_size;  /* bytes from the frame's start that hold all of the above; <= 160 */
 	__u16 owner_entry; /* owners >= this are entry frames, never shown; PYBPF_NO_OFFSET: none */
 	__u16 pointer_tag; /* low bits of frame_code to clear: 0, 1 or 3 */
 	/* PyCodeObject */
@@ -94,6 +95,16 @@ struct py_layout {
 enum py_tstate_source {
 	PY_TSTATE_TSS = 1, /* pthread_getspecific of the gilstate's key, read from _PyRuntime */
 	PY_TSTATE_TLS,     /* a thread-local variable at a fixed distance from the thread pointer */
+	PY_TSTATE_GOT,     /* likewise, but words in the GOT, filled by the dynamic linker, tell where: enum py_got_form */
+	PY_TSTATE_DTV,     /* in the TLS block of a module, which the thread's vector of blocks leads to */
+	PY_TSTATE_LIST,    /* user space looks it up in the interpreter's list of threads: map tstates */
+};
+
+/* What the words in the GOT mean (Drepper, "ELF Handling For Thread-Local Storage"). */
+enum py_got_form {
+	PY_GOT_OFFSET = 1, /* distance from the thread pointer */
+	PY_GOT_MODULE,     /* a module's number, and an offset in its TLS block */
+	PY_GOT_DESCRIPTOR, /* a function and its argument: a distance from the thread pointer, or the address of such a pair */
 };
 
 /* ---------------------------------------------------------------- files and processes */
@@ -120,10 +131,10 @@ struct file_info {
 	__u64 ctime_ns;      /* of the inode when it was described: another one is another file; 0: not checked */
 	__u64 runtime;       /* link-time address of _PyRuntime */
 	__u64 text_start;    /* link-time address of the lowest executable segment */
-	__s64 tstate_tls[2]; /* thread-pointer offsets of the tstate when `source` is TLS */
+	__s64 slot[2];       /* proc_info.slot; with PY_TSTATE_GOT, slot[1] is a link-time address */
 	__u32 source;        /* enum py_tstate_source */
-	__u32 tss_base;      /* thread-pointer offset of the data of pthread key 0 */
-	__u32 tss_stride;    /* bytes between two keys */
+	__u32 tss_base;      /* of proc_info */
+	__u32 tss_stride;
 	__u32 flags;         /* enum proc_flag that its processes begin with */
 };
 
@@ -137,9 +148,10 @@ enum proc_state {
 enum proc_flag {
 	PROC_INTRODUCED = 1 << 0, /* its PROC record is in the ring */
 	PROC_VOLATILE = 1 << 1,   /* code addresses were seen to be reused: validate every frame */
-	PROC_TSS_LEVEL2 = 1 << 2, /* the pthread key is beyond the first block */
+	PROC_TSS_LEVEL2 = 1 << 2, /* the pthread key's value lies in a block that the thread has a pointer to */
 	PROC_UNSUPPORTED = 1 << 3, /* a Python that can't be read: samples say so */
 	PROC_NATIVE_ONLY = 1 << 4, /* no Python: a target of -p with --native or --kernel */
+	PROC_MUSL = 1 << 5, /* its C library's thread structures: not those of glibc */
 };
 
 struct proc_info {
@@ -152,11 +164,15 @@ struct proc_info {
 	__u64 runtime; /* run-time address of _PyRuntime */
 	union {
 		struct {
-			/* Thread-pointer offsets that hold the tstate, tried in order; 0: none, or not known yet.
-			 * With PROC_TSS_LEVEL2, slot[0] holds a block's address and slot[1] is the offset inside. */
+			/*
+			 * slot[0] is the thread-pointer offset of the tstate; 0: not known yet. With PROC_TSS_LEVEL2,
+			 * it is that of a block's address, and slot[1] the offset inside. PY_TSTATE_DTV: of the module's
+			 * entry in the vector, and the offset in its block. PY_TSTATE_GOT: 0, and the address of the words.
+			 */
 			__s64 slot[2];
-			__u32 tss_base;
-			__u32 tss_stride;
+			__u32 tss_base;   /* thread-pointer offset of the data of pthread key 0; musl: of the address of all data;
+					   * PY_TSTATE_GOT: to be added to what the words tell */
+			__u32 tss_stride; /* bytes between two keys; PY_TSTATE_GOT: enum py_got_form */
 		};
 		struct file_key pending; /* PROC_PENDING: the file whose description is awaited */
 	};

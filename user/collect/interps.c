@@ -92,21 +92,25 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	err = add_layout(x, file, &out->layout);
 	if (err)
 		return err;
-	out->source = PY_TSTATE_TSS;
-	out->tss_base = file->pthread.base;
-	out->tss_stride = file->pthread.stride;
+	out->flags = file->binary.libc == PYRT_MUSL ? PROC_MUSL : 0;
+	out->source = file->source.source;
+	out->slot[0] = file->source.slot[0];
+	out->slot[1] = file->source.slot[1];
+	out->tss_base = (uint32_t)file->source.base;
+	out->tss_stride = file->source.stride;
 	return 0;
 }
 
-static void proc_info__of(struct proc_info *p, const struct file_info *file, uint64_t runtime)
+/* A process as its file says, loaded at `bias`. */
+static void proc_info__of(struct proc_info *p, const struct file_info *file, uint64_t bias)
 {
 	*p = (struct proc_info){
 		.state = PROC_NEW,
 		.flags = file->flags,
 		.layout = file->layout,
 		.source = file->source,
-		.runtime = runtime,
-		.slot = {file->tstate_tls[0], file->tstate_tls[1]},
+		.runtime = bias + file->runtime,
+		.slot = {file->slot[0], file->slot[1] + (file->source == PY_TSTATE_GOT ? (int64_t)bias : 0)},
 		.tss_base = file->tss_base,
 		.tss_stride = file->tss_stride,
 	};
@@ -128,7 +132,7 @@ static int publish(struct interps *x, const struct pyproc *p)
 	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
 	    now.runtime == p->runtime)
 		return 0; /* the kernel was faster */
-	proc_info__of(&info, &file, p->runtime);
+	proc_info__of(&info, &file, p->bias);
 	return kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
 }
 

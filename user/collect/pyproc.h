@@ -31,7 +31,7 @@ struct pyfile {
 	char *path;          /* of the mapping that was looked into */
 	struct pyrt_binary binary;
 	struct pyrt_layout layout; /* when `usable` */
-	struct pyrt_pthread pthread;
+	struct pyrt_source source;
 	bool usable;  /* a CPython with a layout and a way to a thread's state */
 	char why[256]; /* a Python, but not usable: the reason */
 	uint64_t ctime_ns;   /* of the inode when it was looked into */

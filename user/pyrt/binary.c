@@ -10,6 +10,8 @@
 #include "pyrt/binary_version.h"
 #include "pyrt/debugoffsets.h"
 
+#define MAX_RUNTIME (4u << 20)
+
 static int unsupported(struct pyrt_binary *b, const char *reason)
 {
 	b->kind = PYRT_UNSUPPORTED;
@@ -25,6 +27,43 @@ static const struct {
 	{"pypy_execute_source", "PyPy: only CPython is supported"},
 	{"GraalPy_initialize", "GraalPy: only CPython is supported"},
 };
+
+/* What a getter without arguments reads; kind PYRT_ACCESS_NONE when that cannot be told. 0 or -errno. */
+static int decode_getter(struct elf *elf, const char *name, struct pyrt_access *out)
+{
+	struct elf_symbol sym;
+	int err = elf__dynamic_symbol(elf, name, &sym);
+
+	*out = (struct pyrt_access){0};
+	if (!err)
+		err = pyrt_access__find(elf, sym.value, out);
+	return err == -ENOENT ? 0 : err;
+}
+
+/*
+ * Python/pystate.c of 3.6: autoTLSkey and interp_head are variables of their own. The former plays the role of _PyRuntime,
+ * and of Py_tss_t without its flag.
+ */
+static int find_old_state(struct elf *elf, struct pyrt_binary *b)
+{
+	static const char *const names[] = {"autoTLSkey", "interp_head"};
+	struct elf_symbol syms[2];
+	bool found[2] = {false, false};
+	struct pyrt_access key, head;
+	int err = decode_getter(elf, "PyGILState_GetThisThreadState", &key);
+
+	if (!err)
+		err = decode_getter(elf, "PyInterpreterState_Head", &head);
+	if (err)
+		return err;
+	elf__static_symbols(elf, names, ARRAY_SIZE(names), syms, found);
+	if (found[0] || key.kind == PYRT_ACCESS_MEMORY)
+		b->tss_key = found[0] ? syms[0].value : key.address;
+	if (found[1] || head.kind == PYRT_ACCESS_MEMORY)
+		b->interpreters = found[1] ? syms[1].value : head.address;
+	b->runtime = b->tss_key - 4;
+	return 0;
+}
 
 /* 3.6 and older have no _PyRuntime, but a global pointer to the running thread's state. */
 static int probe_old(struct elf *elf, struct pyrt_binary *b, struct err *e)
@@ -48,6 +87,9 @@ static int probe_old(struct elf *elf, struct pyrt_binary *b, struct err *e)
 		b->kind = PYRT_UNSUPPORTED;
 		return 0;
 	}
+	err = find_old_state(elf, b);
+	if (err)
+		return err__errno(e, err, "cannot read the code");
 	b->kind = PYRT_CPYTHON;
 	return 0;
 }
@@ -107,6 +149,25 @@ static void read_tls(struct elf *elf, struct pyrt_binary *b)
 		b->gilstate = (struct pyrt_tls_symbol){true, syms[1].value};
 }
 
+/* How the running thread's state is found: the code tells the key's place, or where the thread-local variable lies. */
+static int read_gilstate(struct elf *elf, struct pyrt_binary *b)
+{
+	struct pyrt_access a;
+	int err = decode_getter(elf, "PyGILState_GetThisThreadState", &a);
+
+	if (err)
+		return err;
+	if (a.kind == PYRT_ACCESS_INDIRECT) { /* the word in the GOT is the address of _PyRuntime */
+		a.kind = PYRT_ACCESS_MEMORY;
+		a.address = b->runtime + (uint64_t)a.offset;
+	}
+	if (a.kind != PYRT_ACCESS_MEMORY)
+		b->gilstate_access = a;
+	else if (a.address > b->runtime && a.address - b->runtime < MAX_RUNTIME)
+		b->tss_key = a.address;
+	return 0;
+}
+
 static void read_build(struct elf *elf, struct pyrt_binary *b)
 {
 	const struct elf_info *info = elf__info(elf);
@@ -152,6 +213,9 @@ static int probe_elf(struct elf *elf, struct pyrt_binary *b, struct err *e)
 			return err == -ENOENT
 				       ? unsupported(b, "a CPython whose version cannot be told")
 				       : err__errno(e, err, "cannot tell the Python version");
+		err = read_gilstate(elf, b);
+		if (err)
+			return err__errno(e, err, "cannot read the code");
 		b->kind = PYRT_CPYTHON;
 	}
 	read_build(elf, b);

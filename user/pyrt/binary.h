@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "pyrt/access.h"
 #include "sys/elf.h"
 
 enum pyrt_kind {
@@ -36,9 +37,10 @@ struct pyrt_binary {
 	char reason[160];
 	uint16_t machine;     /* EM_* */
 	uint32_t version_hex; /* PY_VERSION_HEX; the last byte is 0 where only "3.N.M" is known */
-	uint64_t runtime;     /* link-time address of _PyRuntime; 0 in 3.6, which has none */
+	uint64_t runtime;     /* link-time address of _PyRuntime; of what stands in for it in 3.6, which has none */
 	uint64_t runtime_size; /* bytes; 0: not known */
 	uint64_t tss_key;     /* link-time address of the gilstate's key (an int); 0: by the layout's row, or none */
+	uint64_t interpreters; /* 3.6: link-time address of the head of the list of interpreters; 0: by the layout's row */
 	bool shared;          /* a library, as opposed to an executable that contains the interpreter */
 	bool debug_offsets;   /* _PyRuntime begins with _Py_DebugOffsets (3.13+) */
 	bool free_threaded;   /* --disable-gil */
@@ -48,6 +50,7 @@ struct pyrt_binary {
 	struct pyrt_tls_symbol tstate;   /* _Py_tss_tstate, 3.12+ */
 	struct pyrt_tls_symbol gilstate; /* _Py_tss_gilstate, 3.15+ */
 	uint64_t tls_size, tls_align;    /* of the file's PT_TLS; 0: none */
+	struct pyrt_access gilstate_access; /* how the code itself reaches the latter; PYRT_ACCESS_NONE: not understood */
 	uint8_t build_id[ELF_BUILD_ID_MAX];
 	size_t build_id_len;
 };

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "pyrt/debugoffsets.h"
 
-#define MAX_FRAME 124 /* what the kernel side copies of a frame and of a code object: abi.h */
+#define MAX_FRAME 160 /* what the kernel side copies of a frame and of a code object: abi.h */
 #define MAX_CODE  248
 
 #define ABI(member)  offsetof(struct pyrt_layout, abi.member)
@@ -172,8 +172,7 @@ int pyrt_layout__from_runtime(const struct pyrt_binary *b, const void *runtime, 
 			return err;
 	}
 	l.abi.version_hex = b->version_hex;
-	if (b->tss_key && l.abi.runtime_tss_key != PYBPF_NO_OFFSET && b->tss_key > b->runtime &&
-	    b->tss_key - b->runtime - 4 < PYBPF_NO_OFFSET)
+	if (b->tss_key && b->tss_key - b->runtime - 4 < PYBPF_NO_OFFSET)
 		l.abi.runtime_tss_key = (uint16_t)(b->tss_key - b->runtime - 4);
 	set_sizes(&l.abi);
 	if (l.abi.frame_size > MAX_FRAME || l.abi.code_size > MAX_CODE)

@@ -29,19 +29,18 @@
 
 /* Members that only newer versions have. */
 #define FRAME_OBJECTS                                                                              \
-	.flags = PY_LAYOUT_FRAME_OBJECTS | PY_LAYOUT_INSTR_INDEX, .tstate_frame = 24,              \
-	.tstate_interp = 16, .tstate_native_id = NO, .tstate_chunk = NO, .cframe_frame = NO,       \
-	.frame_code = 32, .frame_previous = 24, .frame_owner = NO, .frame_tlbc = NO,               \
-	.owner_entry = NO, .code_version = NO, .code_bytecode = NO, .code_tlbc = NO,               \
-	.base_frame = NO
+	.tstate_frame = 24, .tstate_interp = 16, .tstate_native_id = NO, .tstate_chunk = NO,       \
+	.cframe_frame = NO, .frame_code = 32, .frame_previous = 24, .frame_owner = NO,             \
+	.frame_tlbc = NO, .owner_entry = NO, .code_version = NO, .code_bytecode = NO,              \
+	.code_tlbc = NO, .base_frame = NO,                                                         \
+	.flags = PY_LAYOUT_FRAME_OBJECTS | PY_LAYOUT_INSTR_INDEX
 
 static const struct pyrt_layout rows[] = {
 	{ /* 3.6: Include/frameobject.h struct _frame, code.h PyCodeObject, pystate.h struct _ts;
-	   * the key is Python/pystate.c's autoTLSkey, which stands alone: pyrt_binary.runtime is set so
-	   * that this row reads it */
+	   * the key is Python/pystate.c's autoTLSkey, which stands alone: pyrt_binary.runtime is 4 bytes before it */
 		.abi = {
-			.version_hex = HEX(6), FRAME_OBJECTS, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = NO,
+			.version_hex = HEX(6), FRAME_OBJECTS | PY_LAYOUT_BARE_KEY, OBJECTS_WITH_WSTR,
+			.runtime_tss_key = 0,
 			.frame_instr = 120, .frame_size = 124,
 			.code_size = 120, .code_flags = 32, .code_firstlineno = 36,
 			.code_filename = 96, .code_name = 104, .code_linetable = 112,

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where the C library keeps a thread's pthread_getspecific values, relative to the thread pointer. */
+/* Where a thread keeps its PyThreadState, relative to the thread pointer. */
 #ifndef PYBPF_PYRT_TLS_H
 #define PYBPF_PYRT_TLS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/err.h"
+#include "pybpf/abi.h"
 #include "pyrt/binary.h"
 
 /*
@@ -20,8 +20,18 @@ struct pyrt_pthread {
 	bool indirect;
 };
 
-/* The facts for a processor (EM_*) and C library. 0, or -ENOTSUP. */
-int pyrt_pthread__find(uint16_t machine, enum pyrt_libc libc, struct pyrt_pthread *out,
-		       struct err *e);
+/* The facts for a processor (EM_*) and C library. 0, or -ENOENT. */
+int pyrt_pthread__find(uint16_t machine, enum pyrt_libc libc, struct pyrt_pthread *out);
+
+/* How the running thread's state is found, as the kernel side takes it (struct proc_info). */
+struct pyrt_source {
+	enum py_tstate_source source;
+	int64_t slot[2];
+	int32_t base;
+	uint32_t stride;
+};
+
+/* Never fails: where nothing better is known, the lists of interpreters and threads are (PY_TSTATE_LIST). */
+void pyrt_source__find(const struct pyrt_binary *b, const struct py_layout *l, struct pyrt_source *out);
 
 #endif
