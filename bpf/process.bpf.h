@@ -11,6 +11,9 @@
 #ifndef PYBPF_PROCESS_BPF_H
 #define PYBPF_PROCESS_BPF_H
 
+/* Whether targets that run no Python are of interest, for their native and kernel frames. */
+#define WANT_NATIVE_ONLY (cfg_filter_pids && (cfg_native || cfg_kernel))
+
 static __always_inline bool proc__is_target(__u32 pid)
 {
 	return !cfg_filter_pids || bpf_map_lookup_elem(&pids, &pid);
@@ -135,6 +138,12 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		file__announce(&key, &fresh, pid);
 		return 0;
 	}
+	if (WANT_NATIVE_ONLY && exe) {
+		fresh.state = PROC_NEW;
+		fresh.flags = PROC_NATIVE_ONLY;
+		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
+		return 0;
+	}
 	/* perf's record of a library may have come first, and user space may have been that fast */
 	old = bpf_map_lookup_elem(&procs, &pid);
 	if (old && old->mm != fresh.mm)
@@ -215,8 +224,9 @@ static __always_inline bool proc__resolve(struct proc_info *p)
 	if (!info || info->state == FILE_STATE_PENDING)
 		return false;
 	if (info->state == FILE_STATE_PLAIN) {
-		p->state = PROC_UNWANTED;
-		return false;
+		p->state = WANT_NATIVE_ONLY ? PROC_NEW : PROC_UNWANTED;
+		p->flags |= PROC_NATIVE_ONLY;
+		return WANT_NATIVE_ONLY;
 	}
 	proc__from_exe(p, info, task__start_code());
 	return true;

@@ -89,6 +89,12 @@ static int check_targets(struct collect *c, const struct collect_config *config,
 
 		if (err == -ESRCH || (err < 0 && process_ended(pid)))
 			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
+		if (!err && (config->native || config->kernel)) {
+			err = interps__publish_native(c->interps, pid);
+			if (err)
+				return err__errno(e, err, "adding process %u", pid);
+			continue;
+		}
 		if (err == -ENOTSUP)
 			return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
 		if (err < 0)
@@ -151,7 +157,8 @@ static void on_found(void *arg, uint32_t pid)
 {
 	struct collect *c = arg;
 
-	spaces__load(c->spaces, pid); /* one that has ended meanwhile is nobody's concern */
+	if (c->spaces)
+		spaces__load(c->spaces, pid); /* one that has ended meanwhile is nobody's concern */
 }
 
 /* Whatever native and kernel frames need. */
@@ -316,6 +323,8 @@ static void on_mmap(void *arg, const struct sideband_mmap *m)
 {
 	struct collect *c = arg;
 
+	if (c->spaces && c->has_targets && kernel__is_target(c->kernel, m->pid))
+		spaces__load(c->spaces, m->pid);
 	interps__on_mmap(c->interps, m);
 	if (c->spaces)
 		spaces__on_mmap(c->spaces, m);

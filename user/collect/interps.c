@@ -157,6 +157,15 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e)
 	return err < 0 ? err : found;
 }
 
+int interps__publish_native(struct interps *x, uint32_t pid)
+{
+	struct proc_info info = {.state = PROC_NEW, .flags = PROC_NATIVE_ONLY};
+
+	if (x->found)
+		x->found(x->found_arg, pid);
+	return kernel__publish_process(x->kernel, pid, &info, false);
+}
+
 int interps__check_pid(struct interps *x, uint32_t pid, struct err *e)
 {
 	struct pyproc p;

@@ -43,6 +43,9 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e);
 void interps__on_file(struct interps *x, const struct rec_file *r);
 void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
 
+/* Publishes a process that runs no Python, for its native and kernel frames. 0 or -errno. */
+int interps__publish_native(struct interps *x, uint32_t pid);
+
 /* Whether a process that the kernel asked about turned out to run Python. */
 bool interps__is_python(const struct interps *x, uint32_t pid);
 
