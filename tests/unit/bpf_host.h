@@ -22,6 +22,7 @@
 #define SEC(name)
 #define __uint(name, value) int(*name)[value]
 #define __type(name, value) __typeof__(value) *name
+#define __array(name, value) __typeof__(value) *name[1]
 #undef __always_inline
 /* BPF loads words from any address (a damaged frame's may be odd) */
 #define __always_inline inline __attribute__((always_inline, no_sanitize("alignment")))

@@ -49,16 +49,11 @@ static uint64_t tstate_by_list(struct subject *t)
 /* As the BPF program finds it. False where it can't. */
 static bool find_tstate(struct subject *t, uint64_t *tstate)
 {
-	const struct pyfile *file = t->proc.file;
-	struct proc_info info = {
-		.source = PY_TSTATE_TSS,
-		.runtime = t->proc.runtime,
-		.tss_base = (uint32_t)file->pthread.base,
-		.tss_stride = file->pthread.stride,
-	};
+	struct proc_info info = {0};
 	__u64 found = 0;
 
-	if (t->lay->runtime_tss_key == PYBPF_NO_OFFSET || !file->usable)
+	pyproc__source(&t->proc, &info);
+	if (info.source == PY_TSTATE_LIST || !t->proc.file->usable)
 		return false;
 	assert_int_equal(walk__find_tstate(&info, t->lay, t->blocked.thread, &found), PYBPF_OK);
 	*tstate = found;

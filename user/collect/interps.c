@@ -101,21 +101,6 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	return 0;
 }
 
-/* A process as its file says, loaded at `bias`. */
-static void proc_info__of(struct proc_info *p, const struct file_info *file, uint64_t bias)
-{
-	*p = (struct proc_info){
-		.state = PROC_NEW,
-		.flags = file->flags,
-		.layout = file->layout,
-		.source = file->source,
-		.runtime = bias + file->runtime,
-		.slot = {file->slot[0], file->slot[1] + (file->source == PY_TSTATE_GOT ? (int64_t)bias : 0)},
-		.tss_base = file->tss_base,
-		.tss_stride = file->tss_stride,
-	};
-}
-
 static int publish(struct interps *x, const struct pyproc *p)
 {
 	struct proc_info info, now;
@@ -132,7 +117,9 @@ static int publish(struct interps *x, const struct pyproc *p)
 	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
 	    now.runtime == p->runtime)
 		return 0; /* the kernel was faster */
-	proc_info__of(&info, &file, p->bias);
+	info = (struct proc_info){.state = PROC_NEW, .layout = file.layout};
+	pyproc__source(p, &info);
+	info.flags |= file.flags;
 	return kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
 }
 

@@ -81,6 +81,19 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 	return 1;
 }
 
+void pyproc__source(const struct pyproc *p, struct proc_info *out)
+{
+	const struct pyrt_source *s = &p->file->source;
+
+	out->runtime = p->runtime;
+	out->source = s->source;
+	out->flags = p->file->binary.libc == PYRT_MUSL ? PROC_MUSL : 0;
+	out->slot[0] = s->slot[0];
+	out->slot[1] = s->slot[1] + (s->source == PY_TSTATE_GOT ? (int64_t)p->bias : 0);
+	out->tss_base = (uint32_t)s->base;
+	out->tss_stride = s->stride;
+}
+
 int pyproc_scan__open(struct pyproc_scan *scan, struct pyfiles *files, struct err *e)
 {
 	memset(scan, 0, sizeof(*scan));

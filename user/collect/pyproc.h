@@ -78,6 +78,9 @@ struct pyproc {
  */
 int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct err *e);
 
+/* What the kernel side has to know to find the states of its threads: sets runtime, source and its facts, and flags. */
+void pyproc__source(const struct pyproc *p, struct proc_info *out);
+
 /*
  * All processes with a Python:
  *
