@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks in a chain of calls that it tells of itself: chain.py DEPTH.
 
-Lines on standard output: `self PID THREAD HEXVERSION`, then one `frame CODE LASTI FIRSTLINE FLAGS NAME` for each frame,
-innermost first (CODE: its address; NAME: the qualname, or the name before 3.11, as UTF-8 in hex), then `ready`. That
+Lines on standard output: `self PID THREAD HEXVERSION`, then one `frame CODE LASTI FIRSTLINE FLAGS NAME FILE` for each
+frame, innermost first (CODE: its address; NAME: the qualname, or the name before 3.11; both as UTF-8 in hex), then `ready`. That
 line begins a write which no pipe has room for: whoever reads it knows that the innermost frame blocks in it.
 """
 import functools
@@ -16,8 +16,8 @@ def tell(frame):
     lines = ["self %d %d %d" % (os.getpid(), threading.get_ident(), sys.hexversion)]
     while frame:
         code = frame.f_code
-        name = getattr(code, "co_qualname", code.co_name).encode("utf-8").hex()
-        lines.append("frame %d %d %d %d %s" % (id(code), frame.f_lasti, code.co_firstlineno, code.co_flags, name))
+        texts = [t.encode("utf-8").hex() for t in (getattr(code, "co_qualname", code.co_name), code.co_filename)]
+        lines.append("frame %d %d %d %d %s %s" % (id(code), frame.f_lasti, code.co_firstlineno, code.co_flags, *texts))
         frame = frame.f_back
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()
@@ -31,14 +31,23 @@ def leaf():
 class Held:
     def __init__(self, blocks):
         if blocks:
-            self.méthode_日本()
+            self.method()
 
-    def méthode_日本(self):
+    def method(self):
         # C code that calls back: an entry frame
-        sorted([1], key=lambda _: functools.reduce(self.reduced, [1, 2]))
+        sorted([1], key=lambda _: functools.reduce(self.named, [1, 2]))
+
+    def named(self, _, __):
+        # strings of one, two and four bytes a character; identifiers would want unicodedata, which not every host can load
+        call = self.reduced
+        for file in "ascii.py", "caf\u00e9.py", "\u65e5\u672c.py", "\U0001f40d.py":
+            space = {"call": call}
+            exec(compile("\n\ndef calls():\n    return call()\n", file, "exec"), space)
+            call = space["calls"]
+        return call()
 
     @staticmethod
-    def reduced(_, __):
+    def reduced():
         # frames of generators lie in the heap, inside of frames of the data stack
         return sum(x for x in outer(3))
 

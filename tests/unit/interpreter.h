@@ -63,7 +63,7 @@ struct told_frame {
 	int64_t lasti; /* bytes */
 	int first_line;
 	uint32_t flags;
-	char name[64]; /* UTF-8 */
+	char name[64], file[256]; /* UTF-8 */
 };
 
 struct blocked {
@@ -87,14 +87,15 @@ static void unhex(const char *from, char *to, size_t size)
 static bool blocked__take(struct blocked *b, const char *line)
 {
 	struct told_frame f = {0};
-	char name[256] = "";
+	char name[256] = "", file[1024] = "";
 	int pid;
 
 	if (sscanf(line, "self %d %" SCNu64 " %" SCNu32, &pid, &b->thread, &b->hex) == 3)
 		b->pid = pid;
-	else if (sscanf(line, "frame %" SCNu64 " %" SCNd64 " %d %" SCNu32 " %255s", &f.code, &f.lasti, &f.first_line,
-			&f.flags, name) == 5) {
+	else if (sscanf(line, "frame %" SCNu64 " %" SCNd64 " %d %" SCNu32 " %255s %1023s", &f.code, &f.lasti,
+			&f.first_line, &f.flags, name, file) == 6) {
 		unhex(name, f.name, sizeof(f.name));
+		unhex(file, f.file, sizeof(f.file));
 		assert_int_equal(vec__push(&b->frames, f), 0);
 	}
 	return strcmp(line, "ready\n") != 0;
