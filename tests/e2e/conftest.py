@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the end-to-end tests. A test that takes `python` runs once with each interpreter that pybpf reads."""
+"""Fixtures of the end-to-end tests.
+
+A test that takes `python` runs once with each of the machine's own interpreters (Debian's and pyenv's) that pybpf
+reads, one that takes `every_python` with those that scripts/interpreters.sh has gathered as well.
+"""
 import os
 import sys
 
@@ -8,19 +12,20 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 
-SUPPORTED = (3, 11), (3, 14)  # versions that `python` stands for: least, below
+SUPPORTED = (3, 11), (3, 14)  # least, below
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "versions(least, below): interpreters that `python` stands for")
+    config.addinivalue_line("markers", "versions(least, below): of the interpreters that a test runs with")
 
 
 def pytest_generate_tests(metafunc):
-    if "python" in metafunc.fixturenames:
-        mark = metafunc.definition.get_closest_marker("versions")
-        least, below = mark.args if mark else SUPPORTED
-        found = harness.interpreters.select(least, below)
-        metafunc.parametrize("python", found, ids=[i.id for i in found])
+    mark = metafunc.definition.get_closest_marker("versions")
+    found = harness.interpreters.select(*(mark.args if mark else SUPPORTED))
+    own = [i for i in found if i.id.endswith(("-system", "-pyenv", "-chosen"))]
+    for fixture, those in ("python", own), ("every_python", found):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, those, ids=[i.id for i in those])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,7 +57,7 @@ def target(tmp_path):
 @pytest.fixture
 def any_python():
     """One interpreter, for tests that are not about interpreters: the newest."""
-    found = harness.interpreters.select(*SUPPORTED)
+    found = [i for i in harness.interpreters.select(*SUPPORTED) if i.id.endswith(("-system", "-pyenv", "-chosen"))]
     if not found:
         pytest.skip("no interpreter that pybpf reads")
     return found[-1]
