@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/vec.h"
@@ -18,7 +19,7 @@ struct interps {
 	struct pyfiles *files;
 	void (*found)(void *arg, uint32_t pid);
 	void *found_arg;
-	struct vec(struct interp) known; /* by index of the layout */
+	struct vec(struct interp *) known; /* by index of the layout; processes keep these addresses */
 	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
 };
 
@@ -42,6 +43,8 @@ void interps__free(struct interps *x)
 	if (!x)
 		return;
 	pyfiles__free(x->files);
+	vec__foreach(&x->known, interp)
+		free(*interp);
 	vec__free(&x->known);
 	hmap__free(&x->asked);
 	free(x);
@@ -55,22 +58,29 @@ void interps__on_found(struct interps *x, void (*fn)(void *arg, uint32_t pid), v
 
 const struct interp *interps__get(const struct interps *x, uint32_t layout)
 {
-	return layout < x->known.len ? &x->known.data[layout] : NULL;
+	return layout < x->known.len ? x->known.data[layout] : NULL;
 }
 
 /* The layout's index in the kernel; interps hears of it at the same time. */
 static int add_layout(struct interps *x, const struct pyfile *file, uint32_t *index)
 {
-	struct interp fresh = {.layout = file->layout.abi};
+	_cleanup_free_ struct interp *fresh = NULL;
 	struct str version = {0};
 	int err = kernel__add_layout(x->kernel, &file->layout.abi, index);
 
 	if (err || *index < x->known.len)
 		return err;
+	fresh = calloc(1, sizeof(*fresh));
+	if (!fresh)
+		return -ENOMEM;
+	fresh->layout = file->layout.abi;
 	if (!pyrt_binary__describe(&file->binary, &version))
-		snprintf(fresh.version, sizeof(fresh.version), "%s", str__cstr(&version));
+		snprintf(fresh->version, sizeof(fresh->version), "%s", str__cstr(&version));
 	str__free(&version);
-	return vec__push(&x->known, fresh);
+	err = vec__push(&x->known, fresh);
+	if (!err)
+		fresh = NULL; /* the list's own */
+	return err;
 }
 
 /* What the kernel needs to know of a file; *file NULL: it holds no Python. */
