@@ -56,21 +56,21 @@ wanted_recipes() {
 
 # Compare the manifest with the required list; print what is missing.
 check_required() {
-	local id kinds rest have missing=0 known=0
+	local id kinds rest have lacking=0 known=0
 	while read -r id kinds rest; do
 		case $id in '' | \#*) continue ;; esac
 		known=$((known + 1))
 		have=$(awk -F'\t' -v id="$id" '$1 == id { print $4 }' "$manifest")
 		if [ -z "$have" ]; then
 			say "missing: $id ($kinds)"
-			missing=$((missing + 1))
+			lacking=$((lacking + 1))
 		elif [ "$have" != "$kinds" ]; then
 			say "wrong kind: $id is $have, should be $kinds"
-			missing=$((missing + 1))
+			lacking=$((lacking + 1))
 		fi
 	done < "$top/tests/interpreters.list"
-	say "$((known - missing)) of $known required interpreters are there; manifest: $manifest"
-	[ "$missing" -eq 0 ] || [ -z "${CI:-}" ]
+	say "$((known - lacking)) of $known required interpreters are there; manifest: $manifest"
+	[ "$lacking" -eq 0 ] || [ -z "${CI:-}" ]
 }
 
 main() {

@@ -186,6 +186,7 @@ packages() {
 
 # debian__mirror: the address of Debian's archive, as this machine's apt knows it.
 debian__mirror() {
+	# shellcheck disable=SC2016 # apt's variables
 	apt-get indextargets --format '$(ORIGIN)|$(LABEL)|$(REPO_URI)' 'Created-By: Packages' 2> /dev/null |
 		awk -F'|' '$1 == "Debian" && $2 == "Debian" { print $3; exit }' | grep .
 }
