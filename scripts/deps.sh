@@ -51,7 +51,7 @@ choose() {
 }
 
 main() {
-	local words= group missing names
+	local words='' group missing names
 	for group in "$@"; do
 		case $group in
 		build) words+=" $BUILD" ;;
