@@ -319,7 +319,7 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 static __always_inline int walk__python(struct scratch *s, __u32 cpu)
 {
 	for (int i = 0; i < WALK_BATCHES; i++) {
-		if (s->count >= PYBPF_MAX_FRAMES || walk_batch(cpu))
+		if (s->count > PYBPF_MAX_FRAMES || walk_batch(cpu))
 			break;
 	}
 	if (s->count > PYBPF_MAX_FRAMES || !s->done) {
