@@ -58,6 +58,15 @@ const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos)
 	return *pos < files->pythons.len ? files->pythons.data[(*pos)++] : NULL;
 }
 
+struct pyfile *pyfiles__own(struct pyfiles *files, const struct pyfile *file)
+{
+	vec__foreach(&files->pythons, it) {
+		if (*it == file)
+			return *it;
+	}
+	return NULL;
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;

@@ -5,23 +5,57 @@
 #include <errno.h>
 #include <string.h>
 
-/* _PyRuntime holds the list of interpreters; empty until Py_Initialize. 3.6 has no list: its key is enough. */
+#include "pyrt/proof.h"
+
+uint64_t pyproc__interpreters(const struct pyproc *p)
+{
+	const struct pyfile *f = p->file;
+
+	if (f->binary.interpreters)
+		return p->bias + f->binary.interpreters;
+	if (!p->runtime || f->layout.lists.runtime_interpreters == PYBPF_NO_OFFSET)
+		return 0;
+	return p->runtime + f->layout.lists.runtime_interpreters;
+}
+
+/* The list of interpreters is empty until Py_Initialize. */
 static bool has_started(const struct pyproc *p)
 {
-	const struct pyrt_layout *l = &p->file->layout;
 	struct memory_reader *mem;
 	uint64_t head = 0;
 
 	if (!p->file->usable)
 		return false;
-	if (l->lists.runtime_interpreters == PYBPF_NO_OFFSET)
+	if (!pyproc__interpreters(p))
 		return true;
 	if (memory__open_process(p->pid, &mem, NULL))
 		return false;
-	if (memory__read_u64(mem, p->runtime + l->lists.runtime_interpreters, &head))
+	if (memory__read_u64(mem, pyproc__interpreters(p), &head))
 		head = 0;
 	memory__close(mem);
 	return head != 0;
+}
+
+bool pyproc__prove(struct pyfiles *files, const struct pyproc *p)
+{
+	struct pyfile *f = pyfiles__own(files, p->file);
+	uint64_t interpreters = pyproc__interpreters(p);
+	struct memory_reader *mem;
+
+	if (!f || !f->usable || f->proven || !interpreters || memory__open_process(p->pid, &mem, NULL))
+		return p->file->usable;
+	switch (pyrt__prove(mem, p->pid, &f->layout, interpreters, f->why, sizeof(f->why))) {
+	case PYRT_PROVEN:
+		f->proven = true;
+		break;
+	case PYRT_REFUTED:
+		f->usable = false;
+		break;
+	default:
+		break;
+	}
+	memory__close(mem);
+	return f->usable;
 }
 
 /* Is `a` the better answer to which interpreter a process runs? */
@@ -77,6 +111,8 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 		return err__errno(e, err, "cannot read the mappings of process %d", (int)pid);
 	if (!best.file)
 		return 0;
+	if (best.started)
+		best.started = pyproc__prove(files, &best);
 	*out = best;
 	return 1;
 }

@@ -32,7 +32,8 @@ struct pyfile {
 	struct pyrt_binary binary;
 	struct pyrt_layout layout; /* when `usable` */
 	struct pyrt_source source;
-	bool usable;  /* a CPython with a layout and a way to a thread's state */
+	bool usable;  /* a CPython with a layout that nothing speaks against */
+	bool proven;  /* a live process has shown that the layout is true */
 	char why[256]; /* a Python, but not usable: the reason */
 	uint64_t ctime_ns;   /* of the inode when it was looked into */
 	struct pyfile_text text[PYFILE_TEXTS]; /* in order of address */
@@ -70,6 +71,18 @@ struct pyproc {
 	uint64_t runtime; /* run-time address of _PyRuntime */
 	bool started;     /* it has an interpreter already, as opposed to just being loaded */
 };
+
+/* Run-time address of the head of its list of interpreters; 0: not known. */
+uint64_t pyproc__interpreters(const struct pyproc *p);
+
+/*
+ * Compares the layout of a live process's interpreter with its structures, unless that has been done with its file before.
+ * Where they differ, the file is not usable from now on. Returns whether it is.
+ */
+bool pyproc__prove(struct pyfiles *files, const struct pyproc *p);
+
+/* For pyproc__prove only: a file that is the cache's own may change. */
+struct pyfile *pyfiles__own(struct pyfiles *files, const struct pyfile *file);
 
 /*
  * The interpreter of a process. When several files with one are mapped, the one that has been started counts. Returns 1

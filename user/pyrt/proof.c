@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pyrt/proof.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "sys/proc.h"
+
+#define ATTEMPTS     30
+#define MAX_INTERPS  1024
+#define MAX_THREADS  8192
+#define MAX_CHECKED  16   /* innermost frames of a thread whose code objects are looked at */
+#define MAX_FRAMES   8192 /* that are followed to the chain's end */
+
+struct trial {
+	struct memory_reader *mem;
+	pid_t pid;
+	const struct pyrt_layout *l;
+	uint64_t interpreters;
+	uint64_t code_type;  /* of a code object that was found to be one; 0: none yet */
+	unsigned int frames; /* that were seen and hold such a code object */
+	bool named, matched; /* a state names a thread; one that the process has */
+	const char *why;     /* what does not fit */
+	bool gone;
+};
+
+static bool read_u64(struct trial *t, uint64_t addr, uint64_t *out)
+{
+	int err = memory__read_u64(t->mem, addr, out);
+
+	if (err == -ESRCH)
+		t->gone = true;
+	return !err;
+}
+
+static bool fails(struct trial *t, const char *why)
+{
+	t->why = why;
+	return false;
+}
+
+/* Its type must be the type `code` (Objects/codeobject.c, PyCode_Type). */
+static bool check_code(struct trial *t, uint64_t code)
+{
+	uint64_t type, name;
+	char text[5];
+
+	if (!read_u64(t, code + t->l->abi.code_type, &type))
+		return fails(t, "a frame does not lead to a code object");
+	if (type && type == t->code_type)
+		return true;
+	if (!read_u64(t, type + t->l->abi.type_name, &name) || memory__read(t->mem, name, text, sizeof(text)) ||
+	    memcmp(text, "code", sizeof(text)) != 0)
+		return fails(t, "what a frame executes is not a code object");
+	t->code_type = type;
+	return true;
+}
+
+static bool check_frames(struct trial *t, uint64_t tstate)
+{
+	const struct py_layout *a = &t->l->abi;
+	uint64_t stop = a->base_frame == PYBPF_NO_OFFSET ? 0 : tstate + a->base_frame, frame, code;
+	uint8_t owner;
+
+	if (!read_u64(t, tstate + a->tstate_frame, &frame))
+		return fails(t, "a thread's state is not readable");
+	if (a->flags & PY_LAYOUT_CFRAME && frame && !read_u64(t, frame + a->cframe_frame, &frame))
+		return fails(t, "a thread's innermost frame is not readable");
+	for (unsigned int i = 0; frame && frame != stop; i++) {
+		bool entry = false;
+
+		if (i == MAX_FRAMES)
+			return true;
+		if (a->owner_entry != PYBPF_NO_OFFSET) {
+			if (memory__read(t->mem, frame + a->frame_owner, &owner, 1))
+				return fails(t, "the chain of frames leads nowhere");
+			entry = owner >= a->owner_entry;
+		}
+		if (i < MAX_CHECKED && !entry) {
+			if (!read_u64(t, frame + a->frame_code, &code))
+				return fails(t, "the chain of frames leads nowhere");
+			if (!check_code(t, code & ~(uint64_t)a->pointer_tag))
+				return false;
+			t->frames++;
+		}
+		if (!read_u64(t, frame + a->frame_previous, &code) || code == frame)
+			return fails(t, "the chain of frames leads nowhere");
+		frame = code;
+	}
+	return true;
+}
+
+/* By its id in the process's own pid namespace, which is the one that the interpreter knows. */
+static bool is_thread_of(pid_t pid, uint32_t native_id)
+{
+	struct proc_pids it;
+	struct proc_status status;
+	bool found = false;
+	pid_t tid;
+
+	if (proc_threads__open(&it, pid, NULL))
+		return true; /* cannot be told */
+	while (!found && (tid = proc_pids__next(&it)))
+		found = (uint32_t)tid == native_id ||
+			(!proc__status(tid, &status) && (uint32_t)status.ns_pid == native_id);
+	proc_pids__close(&it);
+	return found;
+}
+
+/* The states of an interpreter's threads. */
+static bool check_threads(struct trial *t, uint64_t interp)
+{
+	const struct pyrt_layout *l = t->l;
+	uint64_t tstate, back;
+	uint32_t native_id;
+
+	if (!read_u64(t, interp + l->lists.interp_threads, &tstate))
+		return fails(t, "the list of interpreters leads nowhere");
+	for (unsigned int i = 0; tstate; i++) {
+		if (i == MAX_THREADS)
+			return fails(t, "the list of threads has no end");
+		if (!read_u64(t, tstate + l->abi.tstate_interp, &back))
+			return fails(t, "the list of threads leads nowhere");
+		if (back != interp)
+			return fails(t, "a thread's state belongs to no interpreter");
+		if (l->abi.tstate_native_id != PYBPF_NO_OFFSET && !t->matched) {
+			if (memory__read_u32(t->mem, tstate + l->abi.tstate_native_id, &native_id))
+				return fails(t, "a thread's state is not readable");
+			if (native_id) { /* 0: not in use yet; and a thread may have left its state behind */
+				t->named = true;
+				t->matched = is_thread_of(t->pid, native_id);
+			}
+		}
+		if (!check_frames(t, tstate))
+			return false;
+		if (!read_u64(t, tstate + l->lists.tstate_next, &tstate))
+			return fails(t, "the list of threads leads nowhere");
+	}
+	return true;
+}
+
+static bool check_interpreters(struct trial *t)
+{
+	uint64_t interp;
+
+	if (!read_u64(t, t->interpreters, &interp))
+		return fails(t, "the list of interpreters is not where it should be");
+	for (unsigned int i = 0; interp; i++) {
+		if (i == MAX_INTERPS)
+			return fails(t, "the list of interpreters has no end");
+		if (!check_threads(t, interp))
+			return false;
+		if (!read_u64(t, interp + t->l->lists.interp_next, &interp))
+			return fails(t, "the list of interpreters leads nowhere");
+	}
+	return t->matched || !t->named || fails(t, "no thread's state belongs to a thread of the process");
+}
+
+enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct pyrt_layout *layout,
+			    uint64_t interpreters, char *why, size_t size)
+{
+	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters};
+
+	for (int i = 0; i < ATTEMPTS && !t.gone; i++) {
+		t.frames = 0;
+		t.named = t.matched = false;
+		if (check_interpreters(&t))
+			return t.frames ? PYRT_PROVEN : PYRT_UNPROVEN;
+	}
+	if (t.gone)
+		return PYRT_UNPROVEN;
+	snprintf(why, size, "its structures are not those of its version: %s", t.why);
+	return PYRT_REFUTED;
+}
