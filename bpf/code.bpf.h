@@ -121,13 +121,14 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 	r->missing = 0;
 	r->name_bytes = r->file_bytes = r->linetab_bytes = 0;
 	r->name_kind = r->file_kind = 1;
-	r->name_addr = r->file_addr = r->linetab_addr = 0;
+	r->type_addr = r->name_addr = r->file_addr = r->linetab_addr = 0;
 	r->firstlineno = 0;
 	r->flags = 0;
 	if (!fingerprint) {
 		r->missing = CODE_PART_OBJECT;
 		return emit__record(s, r, sizeof(*r));
 	}
+	r->type_addr = object__u64(s, s->lay.code_type);
 	r->name_addr = object__u64(s, s->lay.code_name);
 	r->file_addr = object__u64(s, s->lay.code_filename);
 	r->linetab_addr = object__u64(s, s->lay.code_linetable);

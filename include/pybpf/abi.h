@@ -314,6 +314,7 @@ struct rec_code {
 	__u32 pid;
 	__u64 identity;
 	__u64 addr;
+	__u64 type_addr; /* of its type: that of every code object of the process */
 	__u64 name_addr; /* of the objects themselves, for what is missing */
 	__u64 file_addr;
 	__u64 linetab_addr;
@@ -383,7 +384,7 @@ PYBPF_ASSERT_SIZE(struct unwind_table_info, 24);
 PYBPF_ASSERT_SIZE(struct unwind_page, 8);
 PYBPF_ASSERT_SIZE(struct rec_sample, 56);
 PYBPF_ASSERT_SIZE(struct rec_stack, 40);
-PYBPF_ASSERT_SIZE(struct rec_code, 72);
+PYBPF_ASSERT_SIZE(struct rec_code, 80);
 PYBPF_ASSERT_SIZE(struct rec_proc, 80);
 PYBPF_ASSERT_SIZE(struct rec_thread, 40);
 PYBPF_ASSERT_SIZE(struct rec_file, 40);

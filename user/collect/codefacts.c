@@ -127,6 +127,30 @@ static int read_object(struct rec_code *r, const struct py_layout *l)
 	return 0;
 }
 
+int codefacts__check_type(const struct rec_code *r, const struct py_layout *l, uint64_t *type)
+{
+	struct memory_reader *m;
+	uint64_t name;
+	char text[5];
+	int err;
+
+	if (r->missing & CODE_PART_OBJECT)
+		return 0;
+	if (*type)
+		return r->type_addr == *type ? 0 : -EBADMSG;
+	if (memory__open_process((pid_t)r->pid, &m, NULL))
+		return 0;
+	err = memory__read_u64(m, r->type_addr + l->type_name, &name);
+	if (!err)
+		err = memory__read(m, name, text, sizeof(text));
+	memory__close(m);
+	if (err == -EFAULT || (!err && memcmp(text, "code", sizeof(text)) != 0))
+		return -EBADMSG;
+	if (!err)
+		*type = r->type_addr;
+	return 0;
+}
+
 int codefacts__from_record(struct rec_code *r, size_t size, const struct py_layout *layout, const void *data,
 			   struct codefacts_text *out)
 {

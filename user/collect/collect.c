@@ -309,6 +309,8 @@ static int take_record(void *arg, const void *record, size_t size)
 
 	if (size >= sizeof(*file) && file->type == REC_FILE)
 		interps__on_file(c->interps, file);
+	if (size >= sizeof(struct rec_proc) && file->type == REC_PROC)
+		interps__on_proc(c->interps, record);
 	return recorder__take(c->recorder, record, size);
 }
 

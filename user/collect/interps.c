@@ -20,6 +20,7 @@ struct interps {
 	void (*found)(void *arg, uint32_t pid);
 	void *found_arg;
 	struct vec(struct interp *) known; /* by index of the layout; processes keep these addresses */
+	struct hmap refused; /* pids of processes whose layout was found to be wrong */
 	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
 };
 
@@ -47,6 +48,7 @@ void interps__free(struct interps *x)
 		free(*interp);
 	vec__free(&x->known);
 	hmap__free(&x->asked);
+	hmap__free(&x->refused);
 	free(x);
 }
 
@@ -122,6 +124,8 @@ static int publish(struct interps *x, const struct pyproc *p)
 	err = kernel__describe_file(x->kernel, &p->file->key, &file);
 	if (err)
 		return err;
+	if (p->file->proven && p->file->usable)
+		x->known.data[file.layout]->proven = true;
 	if (x->found)
 		x->found(x->found_arg, (uint32_t)p->pid);
 	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
@@ -173,6 +177,28 @@ int interps__check_pid(struct interps *x, uint32_t pid, struct err *e)
 	if (!p.file->usable)
 		return err__set(e, -ENOTSUP, "%s", p.file->why);
 	return 1;
+}
+
+void interps__on_proc(struct interps *x, const struct rec_proc *r)
+{
+	struct pyproc p;
+
+	hmap__del(&x->refused, r->pid); /* it may be another process, or program, than the one that was */
+	if (r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) || r->layout >= x->known.len ||
+	    x->known.data[r->layout]->proven || pyproc__find(x->files, (pid_t)r->pid, &p, NULL) <= 0)
+		return;
+	if (p.file->usable) {
+		x->known.data[r->layout]->proven = p.file->proven;
+		return;
+	}
+	hmap__put(&x->refused, r->pid, 1);
+	kernel__forget_process(x->kernel, r->pid);
+	publish(x, &p);
+}
+
+bool interps__is_refused(const struct interps *x, uint32_t pid)
+{
+	return hmap__get(&x->refused, pid);
 }
 
 /* The mapping of its executable's code in a process that has just been exec'ed. */

@@ -21,6 +21,7 @@ struct interps;
 struct interp {
 	struct py_layout layout;
 	char version[48]; /* "3.13.0", "3.13.0 free-threaded" */
+	bool proven;      /* a live process has shown that the layout is true */
 };
 
 /* k must outlive it; NULL when out of memory. */
@@ -42,6 +43,13 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e);
 /* The kernel's questions. */
 void interps__on_file(struct interps *x, const struct rec_file *r);
 void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
+
+/*
+ * A process has been sampled for the first time. While nothing has proven its layout, its structures are looked at; when
+ * they speak against it the kernel is told, and the process is refused.
+ */
+void interps__on_proc(struct interps *x, const struct rec_proc *r);
+bool interps__is_refused(const struct interps *x, uint32_t pid);
 
 /* Publishes a process that runs no Python, for its native and kernel frames. 0 or -errno. */
 int interps__publish_native(struct interps *x, uint32_t pid);

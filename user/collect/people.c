@@ -22,6 +22,8 @@ struct person {
 	uint32_t pid;
 	uint32_t process; /* id in the profile */
 	const struct interp *interp;     /* NULL: not told */
+	bool refused;                    /* a Python whose layout was found to be wrong */
+	uint64_t code_type;              /* address of its code objects' type; 0: not known yet */
 	int root_fd;                     /* its root directory, -1 when it could not be had */
 	char comm[PYBPF_COMM_LEN + 1];
 	struct hmap threads; /* tid -> thread id in the profile */
@@ -218,7 +220,8 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	if (who->introduced) /* by two CPUs at the same time */
 		return 0;
 	who->introduced = true;
-	who->interp = r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) ? NULL : interp;
+	who->refused = interps__is_refused(all->interps, r->pid);
+	who->interp = who->refused || r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) ? NULL : interp;
 	if (all->spaces)
 		who->space = spaces__get(all->spaces, r->pid, r->ppid);
 	stacks__set_process(who->stacks, who->interp ? &who->interp->layout : &(struct py_layout){0}, who->space);
@@ -286,7 +289,9 @@ int people__on_code(struct people *all, const struct rec_code *record, size_t si
 		return -ENOMEM;
 	if (!who->interp) /* its introduction was lost: nothing says how to read it */
 		return -ENOENT;
-	err = codefacts__from_record(r, size - sizeof(*r), &who->interp->layout, record + 1, &text);
+	err = codefacts__check_type(r, &who->interp->layout, &who->code_type);
+	if (!err)
+		err = codefacts__from_record(r, size - sizeof(*r), &who->interp->layout, record + 1, &text);
 	if (err) {
 		hmap__del(&who->codes, r->addr);
 		return err;
@@ -321,5 +326,7 @@ int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
 
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome)
 {
+	if (who->refused)
+		return -ENOTSUP;
 	return stacks__find(who->stacks, s, outcome);
 }

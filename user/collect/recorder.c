@@ -79,8 +79,10 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 		stack = people__stack(person, s, &sample.outcome);
 		if (stack == -ENOENT)
 			sample.outcome = PYBPF_STACK_MISSING;
+		if (stack == -ENOTSUP)
+			sample.outcome = PYBPF_UNSUPPORTED;
 	}
-	if (stack == -ENOENT)
+	if (stack == -ENOENT || stack == -ENOTSUP)
 		stack = marker_stack(r, sample.outcome);
 	if (stack < 0)
 		return (int)stack;
