@@ -15,18 +15,19 @@
 #include "collect/pyproc.h"
 #include "export/json.h"
 #include "export/text.h"
+#include "target/container.h"
 
 #define CMDLINE_MAX   131072
 #define MIN_COMMAND   16 /* columns of a command line that are shown on the narrowest terminal */
 #define SHORT_ID      12 /* digits of a container's id, as container tools show it */
-#define DOCKER_DIGITS 64
-#define GARDEN_DIGITS 32
 
 /* One Python process. Strings are bytes as the system gives them. */
 struct row {
 	struct pyproc python;
 	pid_t ppid;
-	struct str version, exe, interpreter, cgroup, container, user, command;
+	pid_t ns_pid; /* in its own pid namespace */
+	struct container of;
+	struct str version, exe, interpreter, cgroup, container, name, user, command;
 };
 
 struct table {
@@ -42,6 +43,7 @@ static void row__free(struct row *r)
 	str__free(&r->interpreter);
 	str__free(&r->cgroup);
 	str__free(&r->container);
+	str__free(&r->name);
 	str__free(&r->user);
 	str__free(&r->command);
 }
@@ -69,39 +71,6 @@ static int interpreter_path(const struct pyproc *p, struct str *out)
 	}
 	proc_maps__close(maps);
 	return added;
-}
-
-/*
- * The id of a container is the end of a part of the cgroup's path, ".scope" aside: 64 hexadecimal digits (docker-ID,
- * libpod-ID, cri-containerd-ID, ...) or 32 and a number (Garden). The innermost one counts.
- */
-static int container_of(const char *cgroup, struct str *out)
-{
-	const char *end = cgroup + strlen(cgroup);
-
-	for (const char *start = end; end > cgroup; end = start) {
-		const char *stop, *digits;
-
-		while (start > cgroup && start[-1] != '/')
-			start--;
-		stop = end - start > 6 && !strncmp(end - 6, ".scope", 6) ? end - 6 : end;
-		for (digits = stop; digits > start && isxdigit((unsigned char)digits[-1]);)
-			digits--;
-		if (stop - digits == DOCKER_DIGITS)
-			return str__add(out, digits, DOCKER_DIGITS);
-		if (digits > start && digits[-1] == '-' && digits < stop &&
-		    strspn(digits, "0123456789") >= (size_t)(stop - digits)) {
-			const char *dash = digits - 1;
-
-			for (digits = dash; digits > start && isxdigit((unsigned char)digits[-1]);)
-				digits--;
-			if (dash - digits == GARDEN_DIGITS)
-				return str__add(out, digits, (size_t)(stop - digits));
-		}
-		if (start > cgroup)
-			start--; /* the slash */
-	}
-	return 0;
 }
 
 static int user_name(uint32_t uid, struct str *out)
@@ -144,9 +113,10 @@ static int row__fill(struct row *r)
 	if (err)
 		return err;
 	/* what only a privileged user may see is left empty */
-	if (proc__exe(p->pid, &r->exe) == -ENOMEM || proc__cgroup(p->pid, &r->cgroup) == -ENOMEM)
+	if (proc__exe(p->pid, &r->exe) == -ENOMEM || container__of_process(p->pid, &r->of, &r->cgroup) == -ENOMEM)
 		return -ENOMEM;
 	r->ppid = stat.ppid;
+	r->ns_pid = status.ns_pid;
 	/* had it ended before, all of this might be of somebody else with its pid */
 	err = proc__stat(p->pid, &stat);
 	if (err || stat.start_ticks != p->start_ticks)
@@ -154,7 +124,7 @@ static int row__fill(struct row *r)
 	if (b->version_hex)
 		err = pyrt_version__format(b->version_hex, &r->version);
 	if (!err)
-		err = container_of(str__cstr(&r->cgroup), &r->container);
+		err = str__adds(&r->container, r->of.id) ?: container__name(&r->of, "", &r->name);
 	return err ?: user_name(status.uid, &r->user);
 }
 
@@ -242,7 +212,14 @@ static void row__json(const struct row *r, struct json *j)
 	json_text(j, "exe", &r->exe);
 	json_text(j, "interpreter", &r->interpreter);
 	json_text(j, "container", &r->container);
+	json_text(j, "container_name", &r->name);
+	json__key(j, "pod");
+	json__cstring(j, r->of.pod);
+	json__key(j, "unit");
+	json__cstring(j, r->of.unit);
 	json_text(j, "cgroup", &r->cgroup);
+	json__key(j, "ns_pid");
+	json__int(j, r->ns_pid);
 	json_text(j, "user", &r->user);
 	json_text(j, "command", &r->command);
 	json__key(j, "status");
@@ -273,7 +250,9 @@ typedef int (*cell_fn)(const struct row *r, struct str *out);
 
 static int cell_pid(const struct row *r, struct str *out)
 {
-	return str__addf(out, "%d", (int)r->python.pid);
+	int err = str__addf(out, "%d", (int)r->python.pid);
+
+	return !err && r->ns_pid != r->python.pid ? str__addf(out, " (%d)", (int)r->ns_pid) : err;
 }
 
 /* With CPython's own letters for kinds of builds (sys.abiflags): t is free-threaded, d a debug build. */
@@ -299,7 +278,7 @@ static int cell_user(const struct row *r, struct str *out)
 
 static int cell_container(const struct row *r, struct str *out)
 {
-	return cell_text(&r->container, SHORT_ID, out);
+	return r->name.len ? cell_text(&r->name, SIZE_MAX, out) : cell_text(&r->container, SHORT_ID, out);
 }
 
 static int cell_interpreter(const struct row *r, struct str *out)
@@ -441,7 +420,8 @@ const struct command command_list = {
 	.synopsis = "[--json]",
 	.summary = "Show the Python processes of this host",
 	.details = "They are found by what is in the files that they map, not by name: programs that embed Python are\n"
-		   "among them. Of a container's id the first 12 digits are shown. STATUS says why a process can't be\n"
+		   "among them. A pid in parentheses is the one in the process's own\n"
+		   "pid namespace. Of a container without a name the first 12 digits of its id are shown. STATUS says why a process can't be\n"
 		   "profiled. Without root, only processes of the same user are seen.\n",
 	.options = options,
 	.run = run_list,

@@ -172,30 +172,15 @@ int proc__cmdline(pid_t pid, size_t max, struct str *out)
 	return str__add(out, buf, (size_t)n);
 }
 
-int proc__cgroup(pid_t pid, struct str *out)
+int proc__cgroups(pid_t pid, struct str *out)
 {
-	char buf[16384], *line, *save = NULL;
-	const char *v1 = NULL, *v2 = NULL, *best;
+	char buf[16384];
 	ssize_t n = read_small(pid, "cgroup", buf, sizeof(buf));
 
 	if (n < 0)
 		return (int)n;
-	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *path = strchr(line, ':');
-
-		path = path ? strchr(path + 1, ':') : NULL;
-		if (!path)
-			continue;
-		path++;
-		if (strncmp(line, "0::", 3) == 0)
-			v2 = path;
-		else if (!v1 || strcmp(v1, "/") == 0)
-			v1 = path;
-	}
-	/* On hosts with both, v2 holds only systemd's own tree and the v1 controllers name the container. */
-	best = v2 && (!v1 || strcmp(v2, "/") != 0) ? v2 : v1;
 	str__reset(out);
-	return best ? str__adds(out, best) : 0;
+	return str__add(out, buf, (size_t)n);
 }
 
 int proc__exe(pid_t pid, struct str *out)

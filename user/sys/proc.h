@@ -76,8 +76,8 @@ int proc__status(pid_t pid, struct proc_status *out);
 /* The arguments, NUL separated as the kernel gives them, at most `max` bytes. 0 or -errno; empty for kernel threads. */
 int proc__cmdline(pid_t pid, size_t max, struct str *out);
 
-/* The process' cgroup: its path in the v2 hierarchy, or that of the first v1 controller with a path. */
-int proc__cgroup(pid_t pid, struct str *out);
+/* /proc/PID/cgroup: a line for each hierarchy, "ID:CONTROLLERS:PATH", v2's ("0::PATH") last. */
+int proc__cgroups(pid_t pid, struct str *out);
 
 /* What /proc/PID/exe points to, " (deleted)" included. */
 int proc__exe(pid_t pid, struct str *out);
