@@ -42,6 +42,19 @@ static __always_inline __u32 code__fingerprint(struct scratch *s, __u64 addr)
 }
 
 /*
+ * Folds the words in s->buf from `at` on into h that hold any of `bytes` bytes and the NUL behind them. What follows is
+ * another object, which changes all the time.
+ */
+static __always_inline __u64 code__mix_data(const struct scratch *s, __u64 h, __u32 at, __u64 bytes)
+{
+	for (__u32 i = 0; i < 32; i += 8) {
+		if (at + i < 64 && i <= bytes)
+			h = mix(h, *(const __u64 *)(s->buf + ((at + i) & 0x38)));
+	}
+	return h;
+}
+
+/*
  * Before 3.12 no number tells code objects apart, and an allocator that repeats itself can put another object's parts
  * at the very same addresses: look into the name and the line table as well. Two reads. Uses s->buf.
  */
@@ -49,19 +62,22 @@ static __always_inline __u32 code__content_fingerprint(struct scratch *s)
 {
 	__u64 name = object__u64(s, s->lay.code_name);
 	__u64 table = object__u64(s, s->lay.code_linetable);
-	__u64 h = MIX_A;
+	__u64 h = MIX_A, bytes;
+	__u32 state;
 
 	if (s->lay.code_version != PYBPF_NO_OFFSET)
 		return 0;
 	s->buf_addr = s->buf_last = 0;
 	if (!bpf_probe_read_user(s->buf, 64, (void *)name)) {
-		for (int i = 16; i < 64; i += 8)
-			h = mix(h, *(__u64 *)(s->buf + i));
+		bytes = *(__u64 *)(s->buf + (s->lay.str_length & 0x38));
+		state = *(__u32 *)(s->buf + (s->lay.str_state & 0x38)) >> (s->lay.str_kind_shift & 31) & 0x1f;
+		h = mix(mix(h, bytes), state);
+		if (state & 16) /* others' data lie farther on */
+			h = code__mix_data(s, h, s->lay.str_ascii & 0x38, bytes);
 	}
 	if (!bpf_probe_read_user(s->buf, 64, (void *)table)) {
-		h = mix(h, *(__u64 *)(s->buf + 16));
-		for (int i = 32; i < 64; i += 8)
-			h = mix(h, *(__u64 *)(s->buf + i));
+		bytes = *(__u64 *)(s->buf + (s->lay.bytes_size & 0x38));
+		h = code__mix_data(s, mix(h, bytes), s->lay.bytes_data & 0x38, bytes);
 	}
 	return mix_final(h) >> 32;
 }

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Blocks in a chain of calls that it tells of itself: chain.py DEPTH.
 
-Lines on standard output: `self PID THREAD HEXVERSION`, then one `frame CODE LASTI FIRSTLINE FLAGS NAME FILE` for each
-frame, innermost first (CODE: its address; NAME: the qualname, or the name before 3.11; both as UTF-8 in hex), then `ready`. That
-line begins a write which no pipe has room for: whoever reads it knows that the innermost frame blocks in it.
+Lines on standard output: `self PID THREAD HEXVERSION`, then one `frame CODE LASTI FIRSTLINE FLAGS NAME FILE TABLE` for each
+frame, innermost first (CODE: its address; NAME: the qualname, or the name before 3.11; both as UTF-8 in hex; TABLE: the
+line table, in hex, behind an x), then `ready`. That line begins a write which no pipe has room for: whoever reads it knows that the innermost frame blocks in it.
 """
 import functools
 import os
@@ -17,7 +17,8 @@ def tell(frame):
     while frame:
         code = frame.f_code
         texts = [t.encode("utf-8").hex() for t in (getattr(code, "co_qualname", code.co_name), code.co_filename)]
-        lines.append("frame %d %d %d %d %s %s" % (id(code), frame.f_lasti, code.co_firstlineno, code.co_flags, *texts))
+        texts.append("x" + (code.co_linetable if sys.version_info >= (3, 10) else code.co_lnotab).hex())
+        lines.append("frame %d %d %d %d %s %s %s" % (id(code), frame.f_lasti, code.co_firstlineno, code.co_flags, *texts))
         frame = frame.f_back
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

@@ -64,6 +64,7 @@ struct told_frame {
 	int first_line;
 	uint32_t flags;
 	char name[64], file[256]; /* UTF-8 */
+	char table[1024];         /* of lines: "x", then hex */
 };
 
 struct blocked {
@@ -92,8 +93,8 @@ static bool blocked__take(struct blocked *b, const char *line)
 
 	if (sscanf(line, "self %d %" SCNu64 " %" SCNu32, &pid, &b->thread, &b->hex) == 3)
 		b->pid = pid;
-	else if (sscanf(line, "frame %" SCNu64 " %" SCNd64 " %d %" SCNu32 " %255s %1023s", &f.code, &f.lasti,
-			&f.first_line, &f.flags, name, file) == 6) {
+	else if (sscanf(line, "frame %" SCNu64 " %" SCNd64 " %d %" SCNu32 " %255s %1023s %1023s", &f.code, &f.lasti,
+			&f.first_line, &f.flags, name, file, f.table) == 7) {
 		unhex(name, f.name, sizeof(f.name));
 		unhex(file, f.file, sizeof(f.file));
 		assert_int_equal(vec__push(&b->frames, f), 0);
@@ -120,7 +121,7 @@ static void become(char *const argv[], int out)
 /* Starts an interpreter and waits until it has told its chain and blocks. */
 static void blocked__start(struct blocked *b, const struct interpreter *interp, const char *depth)
 {
-	char script[4096], line[1024] = "", words[1024], *argv[MAX_WORDS + 3], *save = NULL, *word;
+	char script[4096], line[4096] = "", words[1024], *argv[MAX_WORDS + 3], *save = NULL, *word;
 	int out[2], n = 0;
 
 	*b = (struct blocked){0};
