@@ -115,6 +115,8 @@ static void test_missing_parts(void **state)
 				const struct rec_code *r;
 				size_t size;
 
+				if (p == 3) /* its head may lie on the page before, and is not read */
+					where += t.lay->bytes_size;
 				memcpy(page, image__page(&t.image, where), HOST_PAGE);
 				image__unmap(&t.image, where);
 				host_forget_maps();
