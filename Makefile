@@ -197,7 +197,7 @@ fuzz-run: $(FUZZ_BINS)
 lint:
 	$(Q)JOBS=$(JOBS) PYTHON=$(PYTHON) MAKE="$(MAKE)" scripts/lint.sh
 
-# What differs from the last commit.
+# Lines that differ from the last commit; older ones keep the shape that their author gave them.
 .PHONY: format
 format:
 	$(Q)git diff -U0 --no-color --relative HEAD -- '*.c' '*.h' | clang-format-diff -p1 -i

@@ -207,7 +207,7 @@ static void colors(void **state)
 	assert_int_not_equal(five, color(NULL, FRAME_PYTHON, "turn (app/core.py:5)"));
 	assert_int_not_equal(five, color(NULL, FRAME_PYTHON, "burn (app/cure.py:5)"));
 	/* Warm for Python, green for native, violet for the kernel, grey for markers. */
-	for (char c = 'a'; c <= 'z'; c++) {
+	for (int c = 'a'; c <= 'z'; c++) {
 		char label[32];
 		uint32_t x;
 
