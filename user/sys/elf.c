@@ -232,12 +232,19 @@ int elf_load_sections(struct elf *elf)
 
 int elf__section(struct elf *elf, const char *name, struct elf_section *out)
 {
+	size_t pos = 0;
+
+	return elf__next_section(elf, name, &pos, out);
+}
+
+int elf__next_section(struct elf *elf, const char *name, size_t *pos, struct elf_section *out)
+{
 	int err = elf_load_sections(elf);
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < elf->shnum; i++) {
-		const Elf64_Shdr *s = &elf->sections[i];
+	while (*pos < elf->shnum) {
+		const Elf64_Shdr *s = &elf->sections[(*pos)++];
 
 		if (s->sh_name >= elf->names_size || strcmp(elf->names + s->sh_name, name) != 0)
 			continue;

@@ -67,8 +67,11 @@ const struct elf_segment *elf__segment(const struct elf *elf, size_t i);
 /* The first segment of that type, or NULL. */
 const struct elf_segment *elf__find_segment(const struct elf *elf, uint32_t type);
 
-/* Section by name. 0, -ENOENT, or what reading failed with. */
+/* The first section of that name. 0, -ENOENT, or what reading failed with. */
 int elf__section(struct elf *elf, const char *name, struct elf_section *out);
+
+/* Each section of that name in turn: *pos is 0 at first. Returns as elf__section; -ENOENT after the last one. */
+int elf__next_section(struct elf *elf, const char *name, size_t *pos, struct elf_section *out);
 
 /*
  * Defined dynamic symbol by name, through DT_GNU_HASH, or DT_HASH where that is missing. A few preads, also for

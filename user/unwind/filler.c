@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unwind/filler.h"
+
+#include <elf.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define STUB        16 /* bytes of a PLT's stub */
+#define START_BYTES 64 /* of a _start, at most */
+
+struct fillers {
+	struct elf *elf;
+	struct filler *out;
+	size_t n;
+};
+
+/* The end of the executable segment that holds the address, 0 when none does. */
+static uint64_t code_end(const struct elf *elf, uint64_t addr)
+{
+	for (size_t i = 0; i < elf__segment_count(elf); i++) {
+		const struct elf_segment *s = elf__segment(elf, i);
+
+		if (s->type == PT_LOAD && s->flags & PF_X && addr >= s->vaddr && addr - s->vaddr < s->filesz &&
+		    s->filesz <= UINT64_MAX - s->vaddr)
+			return s->vaddr + s->filesz;
+	}
+	return 0;
+}
+
+static void add(struct fillers *f, uint64_t start, uint64_t size, struct unwind_rule rule)
+{
+	uint64_t end = code_end(f->elf, start);
+
+	if (f->n == MAX_FILLERS || !end)
+		return;
+	if (size < end - start)
+		end = start + size;
+	if (start < end)
+		f->out[f->n++] = (struct filler){start, end, rule};
+}
+
+/*
+ * x86-64 ABI 5.2, figure 5.2. The first entry: push GOT[1] (6 bytes), jmp, reached with the stub's push on the stack.
+ * A stub: jmp (6 bytes), push (5), jmp; or with branch tracking endbr64 (4), push (5), jmp.
+ */
+static void add_plt_x86(struct fillers *f, const struct elf_section *plt)
+{
+	static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa};
+	struct unwind_rule rule = {.cfa = UNWIND_SP, .ra_off = -8};
+	uint8_t head[4] = {0};
+
+	if (plt->size <= STUB)
+		return;
+	rule.cfa_off = 16;
+	add(f, plt->addr, 6, rule);
+	rule.cfa_off = 24;
+	add(f, plt->addr + 6, STUB - 6, rule);
+	if (elf__read_address(f->elf, plt->addr + STUB, head, sizeof(head)))
+		return;
+	rule.cfa = UNWIND_PLT;
+	rule.cfa_off = 8;
+	rule.reg = memcmp(head, endbr64, sizeof(head)) == 0 ? 9 : 11;
+	add(f, plt->addr + STUB, plt->size - STUB, rule);
+}
+
+/* GNU ld describes its stubs, LLVM's lld and others do not. All of them write the same ones. */
+static void add_plts(struct fillers *f, const struct cfi_arch *arch)
+{
+	static const char *const names[] = {".plt.sec", ".plt.got", ".plt"};
+	const struct unwind_rule call = {
+		.cfa = UNWIND_SP, .cfa_off = arch->machine == EM_X86_64 ? 8 : 0, .ra_off = arch->ra_off};
+	struct elf_section s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (elf__section(f->elf, names[i], &s) || s.type != SHT_PROGBITS || !(s.flags & SHF_EXECINSTR))
+			continue;
+		if (arch->machine == EM_X86_64 && strcmp(names[i], ".plt") == 0)
+			add_plt_x86(f, &s);
+		else
+			add(f, s.addr, s.size, call);
+	}
+}
+
+size_t filler__find(struct elf *elf, const struct cfi_arch *arch, struct filler out[MAX_FILLERS])
+{
+	struct fillers f = {.elf = elf, .out = out};
+	const struct elf_info *info = elf__info(elf);
+
+	add_plts(&f, arch);
+	/* A shared library's entry may be any function; a program's is _start, which has no caller. */
+	if (info->type == ET_EXEC || elf__find_segment(elf, PT_INTERP))
+		add(&f, info->entry, START_BYTES, (struct unwind_rule){.cfa = UNWIND_END});
+	return f.n;
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+/* From functions to rows, pages and interned rules. */
+#include "unwind/table.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/cleanup.h"
+#include "base/hash.h"
+#include "unwind/cfi.h"
+#include "unwind/filler.h"
+
+#define MAX_RULES (1U << 16)
+#define MAX_PAGES (1U << 16) /* 4 GiB of code */
+
+struct builder {
+	struct cfi_sink sink; /* the first member: the interpreter's rules come here */
+	struct vec(uint32_t) rows;
+	struct vec(uint32_t) pages;
+	struct vec(struct unwind_rule) rules;
+	uint32_t *slots; /* hash table over rules: index + 1 */
+	size_t nslots;
+	uint64_t seed; /* so that no file can be made whose rules all collide */
+	uint64_t text_start;
+	uint32_t last; /* the rule of the last row */
+	struct filler fillers[MAX_FILLERS];
+	size_t nfillers;
+	struct unwind_table *table;
+};
+
+static uint64_t hash_rule(const struct builder *b, const struct unwind_rule *rule)
+{
+	uint64_t words[2];
+
+	memcpy(words, rule, sizeof(words));
+	return hash__combine(hash__u64(words[0] ^ b->seed), words[1]);
+}
+
+static int grow_slots(struct builder *b)
+{
+	size_t n = b->nslots ? b->nslots * 2 : 1024;
+	uint32_t *slots = calloc(n, sizeof(*slots));
+
+	if (!slots)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->rules.len; i++) {
+		size_t at = hash_rule(b, &b->rules.data[i]) & (n - 1);
+
+		while (slots[at])
+			at = (at + 1) & (n - 1);
+		slots[at] = (uint32_t)i + 1;
+	}
+	free(b->slots);
+	b->slots = slots;
+	b->nslots = n;
+	return 0;
+}
+
+/* Index of a rule, which is added when it is a new one. 0, -E2BIG, -ENOMEM. */
+static int intern(struct builder *b, const struct unwind_rule *rule, uint32_t *out)
+{
+	size_t at;
+	int err;
+
+	if (b->rules.len * 2 >= b->nslots && (err = grow_slots(b)))
+		return err;
+	at = hash_rule(b, rule) & (b->nslots - 1);
+	for (; b->slots[at]; at = (at + 1) & (b->nslots - 1)) {
+		*out = b->slots[at] - 1;
+		if (!memcmp(&b->rules.data[*out], rule, sizeof(*rule)))
+			return 0;
+	}
+	if (b->rules.len == MAX_RULES)
+		return -E2BIG;
+	*out = (uint32_t)b->rules.len;
+	err = vec__push(&b->rules, *rule);
+	if (!err)
+		b->slots[at] = *out + 1;
+	return err;
+}
+
+/* Begins the pages up to that of `addr`; each but one that begins with addr itself carries the last rule on. */
+static int begin_pages(struct builder *b, uint64_t addr)
+{
+	uint64_t page = (addr - b->text_start) >> UNWIND_PAGE_SHIFT;
+
+	while (b->pages.len <= page) {
+		uint64_t start = b->text_start + ((uint64_t)b->pages.len << UNWIND_PAGE_SHIFT);
+
+		if (b->pages.len == MAX_PAGES)
+			return -E2BIG;
+		if (vec__push(&b->pages, (uint32_t)b->rows.len) ||
+		    (start != addr && vec__push(&b->rows, UNWIND_ROW(0, b->last))))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int add_row(struct cfi_sink *sink, uint64_t from, const struct unwind_rule *rule)
+{
+	struct builder *b = (struct builder *)sink;
+	uint32_t index = b->last;
+	int err = 0;
+
+	if (memcmp(&b->rules.data[b->last], rule, sizeof(*rule)) != 0)
+		err = intern(b, rule, &index);
+	if (err || index == b->last)
+		return err;
+	err = begin_pages(b, from);
+	if (err)
+		return err;
+	b->last = index;
+	return vec__push(&b->rows, UNWIND_ROW((from - b->text_start) & (UNWIND_PAGE_SIZE - 1), index));
+}
+
+/* Between functions: nothing, except where a filler is. */
+static int add_gap(struct builder *b, uint64_t from, uint64_t to)
+{
+	static const struct unwind_rule none = {.cfa = UNWIND_NONE};
+
+	while (from < to) {
+		const struct unwind_rule *rule = &none;
+		uint64_t end = to;
+		int err;
+
+		for (size_t i = 0; i < b->nfillers; i++) {
+			const struct filler *f = &b->fillers[i];
+
+			if (f->start <= from && from < f->end) {
+				rule = &f->rule;
+				end = f->end < to ? f->end : to;
+				break;
+			}
+			if (f->start > from && f->start < end)
+				end = f->start;
+		}
+		err = add_row(&b->sink, from, rule);
+		if (err)
+			return err;
+		from = end;
+	}
+	return 0;
+}
+
+static int add_function(struct builder *b, const struct cfi *cfi, const struct cfi_fde *f, uint64_t end)
+{
+	static const struct unwind_rule unknown = {.cfa = UNWIND_UNKNOWN};
+	const struct cfi_cie *cie = &cfi->cies.data[f->cie];
+	size_t rows = b->rows.len, pages = b->pages.len;
+	uint32_t last = b->last;
+	int err = cie->bad ? -EBADMSG : cfi__run(cfi->arch, cie, f, end, &b->sink);
+
+	b->table->nfunctions++;
+	if (err != -EBADMSG)
+		return err;
+	/* What it had before it went wrong is not to be trusted either. */
+	b->table->nbad++;
+	b->rows.len = rows;
+	b->pages.len = pages;
+	b->last = last;
+	return add_row(&b->sink, f->start, &unknown);
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct cfi_fde *x = a, *y = b;
+
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static void sort_functions(struct cfi *cfi)
+{
+	for (size_t i = 1; i < cfi->fdes.len; i++) {
+		if (cfi->fdes.data[i - 1].start > cfi->fdes.data[i].start) {
+			qsort(cfi->fdes.data, cfi->fdes.len, sizeof(*cfi->fdes.data), by_start);
+			return;
+		}
+	}
+}
+
+/* Rows of all functions and gaps, up to the last page's end. */
+static int add_all(struct builder *b, const struct cfi *cfi)
+{
+	uint64_t at = b->text_start, end = at;
+	size_t n = cfi->fdes.len;
+	int err = 0;
+
+	for (size_t i = 0; i < b->nfillers; i++)
+		if (b->fillers[i].end > end)
+			end = b->fillers[i].end;
+	for (size_t i = 0; i < n && !err; i++) {
+		const struct cfi_fde *f = &cfi->fdes.data[i];
+		uint64_t stop = f->end;
+
+		if (f->start < at) /* a second one of the same start */
+			continue;
+		/* As in libgcc's binary search, of two that overlap the one that begins later has the address. */
+		for (size_t j = i + 1; j < n && cfi->fdes.data[j].start < stop; j++) {
+			if (cfi->fdes.data[j].start > f->start) {
+				stop = cfi->fdes.data[j].start;
+				break;
+			}
+		}
+		err = add_gap(b, at, f->start);
+		if (!err)
+			err = add_function(b, cfi, f, stop);
+		at = stop;
+	}
+	if (!err)
+		err = add_gap(b, at, end > at ? end : at + 1);
+	if (!err) /* pages of the last function that its last row does not reach */
+		err = begin_pages(b, (end > at ? end : at) - 1);
+	return err;
+}
+
+static int finish(struct builder *b)
+{
+	struct unwind_table *t = b->table;
+
+	t->npages = (uint32_t)b->pages.len;
+	t->text_start = b->text_start;
+	if (vec__push(&b->pages, (uint32_t)b->rows.len))
+		return -ENOMEM;
+	t->nrows = (uint32_t)b->rows.len;
+	t->nrules = (uint32_t)b->rules.len;
+	t->pages = take_ptr(b->pages.data);
+	t->rows = take_ptr(b->rows.data);
+	t->rules = take_ptr(b->rules.data);
+	return 0;
+}
+
+static int compile(struct elf *elf, struct builder *b, struct err *e)
+{
+	static const struct unwind_rule none = {.cfa = UNWIND_NONE};
+	_cleanup_(cfi__free) struct cfi cfi = {0};
+	uint64_t first;
+	int err = cfi__read(elf, &cfi, e);
+
+	if (err)
+		return err;
+	sort_functions(&cfi);
+	b->nfillers = filler__find(elf, cfi.arch, b->fillers);
+	first = cfi.fdes.data[0].start;
+	for (size_t i = 0; i < b->nfillers; i++)
+		if (b->fillers[i].start < first)
+			first = b->fillers[i].start;
+	b->text_start = first & ~(uint64_t)(UNWIND_PAGE_SIZE - 1);
+	if (getrandom(&b->seed, sizeof(b->seed), GRND_NONBLOCK) < 0)
+		b->seed = (uint64_t)(uintptr_t)b;
+	b->table->machine = cfi.arch->machine;
+	err = intern(b, &none, &b->last);
+	if (!err)
+		err = add_all(b, &cfi);
+	if (!err)
+		err = finish(b);
+	if (err == -E2BIG)
+		err__set(e, err, "more unwind rules or code than a table holds");
+	else if (err)
+		err__errno(e, err, "cannot make the unwind table");
+	return err;
+}
+
+int unwind_table__build(struct elf *elf, struct unwind_table **out, struct err *e)
+{
+	struct builder b = {.sink = {.rule = add_row}};
+	int err;
+
+	b.table = calloc(1, sizeof(*b.table));
+	if (!b.table)
+		return err__set(e, -ENOMEM, "out of memory");
+	err = compile(elf, &b, e);
+	vec__free(&b.rows);
+	vec__free(&b.pages);
+	vec__free(&b.rules);
+	free(b.slots);
+	if (err)
+		unwind_table__free(b.table);
+	else
+		*out = b.table;
+	return err;
+}
+
+void unwind_table__free(struct unwind_table *t)
+{
+	if (!t)
+		return;
+	free(t->pages);
+	free(t->rows);
+	free(t->rules);
+	free(t);
+}
+
+int unwind_table__lookup(const struct unwind_table *t, uint64_t addr, struct unwind_rule *out)
+{
+	uint64_t page = (addr - t->text_start) >> UNWIND_PAGE_SHIFT;
+	uint32_t lo, hi;
+
+	if (addr < t->text_start || page >= t->npages)
+		return -ENOENT;
+	/* the last row that is not above the address is in [lo, hi) */
+	lo = t->pages[page];
+	hi = t->pages[page + 1];
+	while (hi - lo > 1) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (UNWIND_ROW_OFFSET(t->rows[mid]) <= (addr & (UNWIND_PAGE_SIZE - 1)))
+			lo = mid;
+		else
+			hi = mid;
+	}
+	*out = t->rules[UNWIND_ROW_RULE(t->rows[lo])];
+	return out->cfa == UNWIND_NONE ? -ENOENT : 0;
+}
+
+size_t unwind_table__memory(const struct unwind_table *t)
+{
+	return sizeof(*t) + t->nrows * sizeof(*t->rows) + (t->npages + 1) * sizeof(*t->pages) +
+	       t->nrules * sizeof(*t->rules);
+}
+
+int unwind__functions_at(struct elf *elf, const uint64_t addrs[], size_t n, uint64_t starts[], uint64_t ends[],
+			 struct err *e)
+{
+	_cleanup_(cfi__free) struct cfi cfi = {0};
+	int err = cfi__read(elf, &cfi, e);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < n; i++)
+		starts[i] = ends[i] = 0;
+	vec__foreach(&cfi.fdes, f) {
+		for (size_t i = 0; i < n; i++) {
+			if (addrs[i] < f->start || addrs[i] >= f->end || (ends[i] && starts[i] >= f->start))
+				continue;
+			starts[i] = f->start;
+			ends[i] = f->end;
+		}
+	}
+	return 0;
+}
