@@ -162,6 +162,51 @@ static __always_inline void task__describe(__u32 *ppid, __u32 *ns_pid, __u64 *ar
 	*arg_end = BPF_CORE_READ(mm, arg_end);
 }
 
+/* Cgroups: each begins with a css of its own; a css leads to the one above (include/linux/cgroup-defs.h, all versions). */
+struct cgroup_subsys_state___up {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state___up *parent;
+} __attribute__((preserve_access_index));
+
+#define CGROUP_LEVELS 32 /* deeper nesting is not followed */
+#define CGROUP_SUBSYS 16 /* CGROUP_SUBSYS_COUNT is below that */
+
+static __always_inline bool css__is_wanted(struct cgroup_subsys_state___up *css, __u64 hierarchy)
+{
+	for (int i = 0; i < CGROUP_LEVELS; i++) {
+		__u64 key;
+
+		if (!css)
+			return false;
+		key = PYBPF_CGROUP_KEY(hierarchy, BPF_CORE_READ(css, cgroup, kn, id));
+		if (bpf_map_lookup_elem(&cgroups, &key))
+			return true;
+		css = BPF_CORE_READ(css, parent);
+	}
+	return false;
+}
+
+/* Whether the running task is in one of the wanted cgroups or below. Some 300 ns a level, once for each program. */
+__noinline int task_in_cgroups(__u32 hierarchies)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+
+	/* struct cgroup begins with its css: "self" */
+	if (hierarchies >> PYBPF_CGROUP_V2 & 1 && css__is_wanted((void *)BPF_CORE_READ(set, dfl_cgrp), PYBPF_CGROUP_V2))
+		return 1;
+	for (__u32 i = 0; i < CGROUP_SUBSYS; i++) {
+		void *css = NULL;
+
+		if (!(hierarchies >> i & 1))
+			continue;
+		bpf_core_read(&css, sizeof(css), &set->subsys[i]);
+		if (css__is_wanted(css, i))
+			return 1;
+	}
+	return 0;
+}
+
 static __always_inline __u64 task__start_code(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();

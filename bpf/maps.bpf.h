@@ -145,6 +145,14 @@ struct {
 	__type(value, __u32);
 } pids SEC(".maps"); /* the targets of -p and of command mode; written in process context only */
 
+/* The cgroups of --cgroup and --container: CGROUP_KEY(hierarchy, id) -> 1. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, __u32);
+} cgroups SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
@@ -252,6 +260,8 @@ const volatile bool cfg_filter_pids;
 const volatile bool cfg_follow_children; /* children of a target are targets */
 const volatile bool cfg_filter_comm;
 const volatile bool cfg_filter_uid;
+const volatile bool cfg_filter_cgroup;
+const volatile __u32 cfg_hierarchies; /* bits: those that have entries in cgroups */
 const volatile char cfg_comm[PYBPF_COMM_LEN];
 const volatile __u32 cfg_uid;
 const volatile __u32 cfg_self; /* tgid of the profiler */

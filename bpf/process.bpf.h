@@ -194,12 +194,28 @@ int BPF_PROG(on_free, struct task_struct *task)
 	return 0;
 }
 
+/* A process goes to another cgroup: the filter is asked again. Attached only where that matters. */
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(on_cgroup, struct cgroup *to, const char *path, struct task_struct *task)
+{
+	__u32 pid = task->tgid;
+	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
+
+	if (!p || (p->state != PROC_WANTED && p->state != PROC_UNWANTED))
+		return 0;
+	p->state = PROC_NEW;
+	procs__changed();
+	return 0;
+}
+
 /* Asks the filter, once for each program in a process. */
 static __always_inline bool proc__decide(__u32 pid)
 {
 	if (pid == cfg_self || !proc__is_target(pid))
 		return false;
 	if (cfg_filter_uid && (__u32)bpf_get_current_uid_gid() != cfg_uid)
+		return false;
+	if (cfg_filter_cgroup && !task_in_cgroups(cfg_hierarchies))
 		return false;
 	if (cfg_filter_comm) {
 		char comm[PYBPF_COMM_LEN];

@@ -19,6 +19,9 @@
 #define PYBPF_NAME_MAX     2048 /* bytes of a name (as stored: 1, 2 or 4 a character) read in the kernel */
 #define PYBPF_LINETAB_MAX  8192 /* bytes of a line table read in the kernel */
 #define PYBPF_NO_OFFSET    0xffff
+/* hierarchy: PYBPF_CGROUP_V2, or the index of a v1 controller (the kernel's enum cgroup_subsys_id); id: of the kernfs node */
+#define PYBPF_CGROUP_V2    31
+#define PYBPF_CGROUP_KEY(hierarchy, id) ((__u64)(hierarchy) << 58 ^ (id))
 #define PYBPF_MAX_NATIVE   1024 /* native frames of one stack */
 #define PYBPF_MAX_KERNEL   127  /* kernel frames of one stack: PERF_MAX_STACK_DEPTH */
 

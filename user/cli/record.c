@@ -26,6 +26,7 @@ struct run {
 	struct child child;
 	struct collect *collect;
 	struct profile *profile;
+	struct cgroup_refs cgroups; /* of --cgroup and --container */
 	struct str words; /* the command line */
 	bool progress;
 };
@@ -36,7 +37,8 @@ static void run__free(struct run *r)
 	collect__free(r->collect);
 	profile__free(r->profile);
 	output__abandon(r->output);
-	vec__free(&r->opts.pids);
+	record_opts__free(&r->opts);
+	vec__free(&r->cgroups);
 	str__free(&r->words);
 }
 
@@ -64,6 +66,17 @@ static int keep_words(struct run *r, int argc, char **argv)
 	return err;
 }
 
+static int find_cgroups(struct run *r, struct err *e)
+{
+	int err = 0;
+
+	vec__foreach(&r->opts.cgroups, path)
+		err = err ?: cgroups__resolve(*path, &r->cgroups, e);
+	vec__foreach(&r->opts.containers, word)
+		err = err ?: cgroups__of_container(*word, &r->cgroups, e);
+	return err;
+}
+
 static int start(struct run *r, struct err *e)
 {
 	struct record_opts *o = &r->opts;
@@ -82,8 +95,12 @@ static int start(struct run *r, struct err *e)
 		.keep_order = r->format->ordered,
 		.words = str__cstr(&r->words),
 	};
-	int err;
+	int err = find_cgroups(r, e);
 
+	if (err)
+		return err;
+	config.cgroups = r->cgroups.data;
+	config.cgroup_count = r->cgroups.len;
 	if (o->command) {
 		err = child__prepare(&r->child, o->command, e);
 		if (err)
@@ -236,12 +253,12 @@ static int run_record(int argc, char **argv)
 
 	err = record_opts__parse(&command_record, argc, argv, &r.opts, &e);
 	if (err) {
-		vec__free(&r.opts.pids);
+		record_opts__free(&r.opts);
 		return err > 0 ? EXIT_OK : cli__usage("record", &e);
 	}
 	stop__install();
 	if (!r.opts.force && probe__check_kernel(&e)) {
-		vec__free(&r.opts.pids);
+		record_opts__free(&r.opts);
 		return cli__fail(EXIT_FORBIDDEN, &e);
 	}
 	err = keep_words(&r, argc, argv) ? err__errno(&e, -ENOMEM, "starting to record") : open_output(&r, &e);

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 
 enum record_option {
-	OPT_ALL = OPT_RECORD_FIRST, OPT_PID, OPT_COMM, OPT_USER, OPT_SUBPROCESSES, OPT_DURATION, OPT_RATE, OPT_JSON,
+	OPT_ALL = OPT_RECORD_FIRST, OPT_PID, OPT_CGROUP, OPT_CONTAINER, OPT_COMM, OPT_USER, OPT_SUBPROCESSES, OPT_DURATION, OPT_RATE, OPT_JSON,
 	OPT_NATIVE, OPT_KERNEL, OPT_QUIET, OPT_VERBOSE, OPT_NO_PROGRESS, OPT_NONBLOCKING, OPT_FORCE,
 };
 
@@ -18,6 +18,10 @@ const struct cli_option record_options[] = {
 	{0, "all-python", NULL, "every Python process of the host (default without a target)", OPT_ALL,
 	 "Target", NULL},
 	{'p', "pid", "PID[,PID]", "these processes; may be repeated; decimal or 0x", OPT_PID, NULL, "@pid"},
+	{0, "cgroup", "PATH", "processes of this cgroup and below (v1 and v2); may be repeated", OPT_CGROUP, NULL,
+	 "@file"},
+	{0, "container", "ID", "processes of this container: prefix of its id, name, or UID of its pod", OPT_CONTAINER,
+	 NULL, NULL},
 	{0, "comm", "NAME", "processes with this command name", OPT_COMM, NULL, NULL},
 	{0, "user", "U", "processes of this user", OPT_USER, NULL, "@user"},
 	{'s', "subprocesses", NULL, "with -p or a command: its children too", OPT_SUBPROCESSES, NULL, NULL},
@@ -124,6 +128,10 @@ static int take(void *arg, int id, const char *value, struct err *e)
 		return 0;
 	case OPT_PID:
 		return values__pids(value, &o->pids, e);
+	case OPT_CGROUP:
+		return vec__push(&o->cgroups, value) ? err__errno(e, -ENOMEM, "--cgroup %s", value) : 0;
+	case OPT_CONTAINER:
+		return vec__push(&o->containers, value) ? err__errno(e, -ENOMEM, "--container %s", value) : 0;
 	case OPT_COMM:
 		o->comm = value;
 		return *value ? 0 : err__set(e, -EINVAL, "--comm: the name is empty");
@@ -199,6 +207,13 @@ int record_opts__parse(const struct command *c, int argc, char **argv, struct re
 	if ((!o->pids.len && !o->command) || o->pids.len > 1 || o->follow_children)
 		o->show.export.view.process_frames = true;
 	return 0;
+}
+
+void record_opts__free(struct record_opts *o)
+{
+	vec__free(&o->pids);
+	vec__free(&o->cgroups);
+	vec__free(&o->containers);
 }
 
 char *record_opts__output_name(const struct record_opts *o)

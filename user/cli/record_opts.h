@@ -17,11 +17,14 @@ struct show_opts {
 	bool process_frames_set; /* --per-process was given */
 };
 
+struct word_list vec(const char *);
+
 struct record_opts {
 	struct show_opts show;
 	struct pid_list pids;
 	bool all, follow_children;
 	const char *comm, *user;
+	struct word_list cgroups, containers;
 	uint32_t uid;
 	uint64_t duration_ns; /* 0: unlimited */
 	uint32_t rate_hz;
@@ -63,8 +66,9 @@ int show_opts__take(struct show_opts *s, int id, const char *value, struct err *
 /* The format to use: -f, else the suffix of -o, else the default. */
 const struct export_format *show_opts__format(const struct show_opts *s);
 
-/* Parses the command line of `record`. As cli__parse. The pids are to be freed with vec__free. */
+/* Parses the command line of `record`. As cli__parse. What is in lists is to be freed with record_opts__free. */
 int record_opts__parse(const struct command *c, int argc, char **argv, struct record_opts *out, struct err *e);
+void record_opts__free(struct record_opts *o);
 /* The file to write: -o, or a made-up name. To be freed; NULL when out of memory. */
 char *record_opts__output_name(const struct record_opts *o);
 

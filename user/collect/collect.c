@@ -214,6 +214,8 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 		.comm = config->comm,
 		.filter_uid = config->filter_uid,
 		.uid = config->uid,
+		.cgroups = config->cgroups,
+		.cgroup_count = config->cgroup_count,
 		.native = config->native,
 		.kernel = config->kernel,
 	};

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "store/profile.h"
+#include "target/cgroups.h"
 
 struct collect;
 
@@ -23,6 +24,8 @@ struct collect_config {
 	size_t pid_count;
 	bool command;         /* pids[0] is a command that waits to be started: it runs no Python yet */
 	bool follow_children;
+	const struct cgroup_ref *cgroups; /* only processes in these and below; none: any */
+	size_t cgroup_count;
 	const char *comm; /* NULL: any */
 	bool filter_uid;
 	uint32_t uid;

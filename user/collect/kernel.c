@@ -125,6 +125,10 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 		skel->rodata->cfg_filter_comm = true;
 		strncpy((char *)skel->rodata->cfg_comm, config->comm, PYBPF_COMM_LEN - 1);
 	}
+	skel->rodata->cfg_filter_cgroup = config->cgroup_count > 0;
+	for (size_t i = 0; i < config->cgroup_count; i++)
+		skel->rodata->cfg_hierarchies |= 1u << config->cgroups[i].hierarchy;
+	bpf_program__set_autoload(skel->progs.on_cgroup, config->cgroup_count > 0);
 	skel->rodata->cfg_native = config->native;
 	skel->rodata->cfg_kernel = config->kernel;
 	if (config->native)
@@ -186,6 +190,20 @@ static int forward(void *ctx, void *data, size_t size)
 	return k->fn(k->arg, data, size);
 }
 
+static int add_cgroups(struct kernel *k, const struct kernel_config *config, struct err *e)
+{
+	for (size_t i = 0; i < config->cgroup_count; i++) {
+		const struct cgroup_ref *c = &config->cgroups[i];
+		uint64_t key = PYBPF_CGROUP_KEY(c->hierarchy, c->id);
+		uint32_t one = 1;
+		int err = bpf_map__update_elem(k->skel->maps.cgroups, &key, sizeof(key), &one, sizeof(one), BPF_ANY);
+
+		if (err)
+			return err__errno(e, err, "adding a cgroup to the filter");
+	}
+	return 0;
+}
+
 int kernel__load(const struct kernel_config *config, struct kernel **out, struct err *e)
 {
 	struct kernel *k = calloc(1, sizeof(*k));
@@ -210,7 +228,9 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 		err = load_error(e, err);
 		goto fail;
 	}
-	err = map_shared(k, e);
+	err = add_cgroups(k, config, e);
+	if (!err)
+		err = map_shared(k, e);
 	if (err)
 		goto fail;
 	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.ring), forward, k, NULL);
@@ -239,6 +259,8 @@ int kernel__attach(struct kernel *k, struct err *e)
 			link = &k->skel->links.on_exec;
 		else if (p == k->skel->progs.on_free)
 			link = &k->skel->links.on_free;
+		else if (p == k->skel->progs.on_cgroup && k->skel->rodata->cfg_filter_cgroup)
+			link = &k->skel->links.on_cgroup;
 		if (!link)
 			continue;
 		*link = bpf_program__attach(p);

@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "pybpf/abi.h"
+#include "target/cgroups.h"
 
 struct kernel;
 
@@ -23,6 +24,8 @@ struct kernel_config {
 	const char *comm;      /* NULL: any; cut to 15 bytes as the kernel does */
 	bool filter_uid;
 	uint32_t uid;
+	const struct cgroup_ref *cgroups; /* only processes in these and below; none: any */
+	size_t cgroup_count;
 	bool native;           /* walk native stacks */
 	bool kernel;           /* and the kernel's */
 };
