@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Names of code that a JIT compiler made: /tmp/perf-PID.map, lines of "START SIZE NAME" in hex (kernel,
+ * tools/perf/Documentation/jit-interface.txt), as Python's -X perf, node, Java and others write them. The file is anybody's: only
+ * a regular file of the process's user or of root is read, no link to it is followed, and what is kept is bounded.
+ */
+#ifndef PYBPF_PERFMAP_H
+#define PYBPF_PERFMAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct perfmap;
+
+/*
+ * The map of one process. root_fd: its root directory, which stays the caller's and must stay open; ns_pid: as the
+ * process itself knows its pid; uid: its effective user. Opens nothing yet. NULL when out of memory.
+ */
+struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid);
+void perfmap__free(struct perfmap *m); /* NULL is fine */
+
+/*
+ * The name of what is at an address: 0 and a string valid until the next call, or -ENOENT. The file is looked at again
+ * where it may have grown since; of entries that overlap the later one counts.
+ */
+int perfmap__find(struct perfmap *m, uint64_t addr, const char **name);
+
+/*
+ * Whether the process writes a jitdump (/tmp/jit-PID.dump, tools/perf/Documentation/jitdump-specification.txt; Python's
+ * -X perf_jit) instead, which is not read.
+ */
+bool perfmap__has_jitdump(const struct perfmap *m);
+
+size_t perfmap__memory(const struct perfmap *m); /* bytes held */
+
+#endif
