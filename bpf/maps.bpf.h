@@ -154,6 +154,13 @@ struct {
 } cgroups SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct tstate_key);
+	__type(value, __u64); /* address of its PyThreadState */
+} tstates SEC(".maps"); /* threads of processes that are PROC_LISTED; written by user space only */
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 4 << 20);
 } ring SEC(".maps");

@@ -204,6 +204,26 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 	return hash;
 }
 
+/*
+ * The state of a thread that only user space can find, 0: none. It may be another thread's by now: where a state names its
+ * thread, it is asked.
+ */
+static __always_inline __u64 tstate__listed(struct scratch *s, const struct task_view *task)
+{
+	bool named = s->lay.tstate_native_id != PYBPF_NO_OFFSET;
+	struct tstate_key key = {.pid = task->pid, .thread = named ? task__ns_tid() : task->thread_pointer};
+	__u64 *tstate = bpf_map_lookup_elem(&tstates, &key), found;
+	__u32 owner = 0;
+
+	if (!tstate)
+		return 0;
+	found = *tstate;
+	if (named && (bpf_probe_read_user(&owner, sizeof(owner), (void *)(found + s->lay.tstate_native_id)) ||
+		      owner != key.thread))
+		return 0;
+	return found;
+}
+
 /* The thread's Python frames, if it has any, into s->frames. Returns their outcome. */
 static __always_inline int sample__python(struct scratch *s, const struct task_view *task, __u32 cpu)
 {
@@ -214,6 +234,8 @@ static __always_inline int sample__python(struct scratch *s, const struct task_v
 
 	if (p->slot[0] != slot)
 		proc__remember(s);
+	if (!tstate && p->flags & PROC_LISTED)
+		tstate = tstate__listed(s, task);
 	if (outcome == PYBPF_OK)
 		outcome = walk__begin(s, &s->lay, tstate);
 	if (outcome == PYBPF_OK)

@@ -155,6 +155,7 @@ enum proc_flag {
 	PROC_UNSUPPORTED = 1 << 3, /* a Python that can't be read: samples say so */
 	PROC_NATIVE_ONLY = 1 << 4, /* no Python: a target of -p with --native or --kernel */
 	PROC_MUSL = 1 << 5, /* its C library's thread structures: not those of glibc */
+	PROC_LISTED = 1 << 6, /* user space tells its threads' states in the map tstates */
 };
 
 struct proc_info {
@@ -221,6 +222,12 @@ struct unwind_page {
 #define UNWIND_BLOCK_ROWS 16384
 struct unwind_block {
 	__u32 rows[UNWIND_BLOCK_ROWS];
+};
+
+/* A thread of a process that is PROC_LISTED. */
+struct tstate_key {
+	__u64 pid;    /* in the initial namespace */
+	__u64 thread; /* tid in its own namespace where the layout has native ids, else the thread pointer */
 };
 
 /* ---------------------------------------------------------------- what a CPU shows to user space */
@@ -380,6 +387,7 @@ struct rec_life {
 #define PYBPF_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
 PYBPF_ASSERT_SIZE(struct py_layout, 84);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
+PYBPF_ASSERT_SIZE(struct tstate_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 64);
 PYBPF_ASSERT_SIZE(struct proc_info, 64);
 PYBPF_ASSERT_SIZE(struct unwind_mapping, 32);

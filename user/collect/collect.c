@@ -380,6 +380,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 	if (err < 0)
 		return err;
 	now = clock_ns(CLOCK_MONOTONIC);
+	interps__refresh(c->interps);
 	if (now - c->last_epoch >= EPOCH_NS) {
 		kernel__next_epoch(c->kernel);
 		c->last_epoch = now;

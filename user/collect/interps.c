@@ -10,9 +10,19 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "collect/listed.h"
 #include "collect/pyproc.h"
 
-#define MAX_ASKED 4096
+#define MAX_ASKED     4096
+#define MAX_UNCHECKED 256
+#define CHECK_TRIES   100 /* at some ten a second */
+#define RESOLVE_TRIES 10  /* by then an interpreter that runs code has found out where its threads' states are */
+
+/* A process that had not come far enough to be checked. */
+struct unchecked {
+	uint32_t pid;
+	unsigned int tries;
+};
 
 struct interps {
 	struct kernel *kernel;
@@ -20,6 +30,9 @@ struct interps {
 	void (*found)(void *arg, uint32_t pid);
 	void *found_arg;
 	struct vec(struct interp *) known; /* by index of the layout; processes keep these addresses */
+	struct listed *listed;
+	struct vec(struct unchecked) unchecked;
+	struct hmap sources; /* ways to a thread's state that were found to be right */
 	struct hmap refused; /* pids of processes whose layout was found to be wrong */
 	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
 };
@@ -32,8 +45,9 @@ struct interps *interps__new(struct kernel *k)
 		return NULL;
 	x->kernel = k;
 	x->files = pyfiles__new();
-	if (!x->files) {
-		free(x);
+	x->listed = listed__new(k);
+	if (!x->files || !x->listed) {
+		interps__free(x);
 		return NULL;
 	}
 	return x;
@@ -43,12 +57,15 @@ void interps__free(struct interps *x)
 {
 	if (!x)
 		return;
+	listed__free(x->listed);
 	pyfiles__free(x->files);
 	vec__foreach(&x->known, interp)
 		free(*interp);
 	vec__free(&x->known);
 	hmap__free(&x->asked);
 	hmap__free(&x->refused);
+	hmap__free(&x->sources);
+	vec__free(&x->unchecked);
 	free(x);
 }
 
@@ -97,14 +114,12 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	out->ctime_ns = file->ctime_ns;
 	out->text_start = file->text[0].vaddr;
 	out->runtime = file->binary.runtime;
-	if (!file->usable) {
-		out->flags = PROC_UNSUPPORTED;
+	out->flags = pyfile__flags(file);
+	if (!file->usable)
 		return 0;
-	}
 	err = add_layout(x, file, &out->layout);
 	if (err)
 		return err;
-	out->flags = file->binary.libc == PYRT_MUSL ? PROC_MUSL : 0;
 	out->source = file->source.source;
 	out->slot[0] = file->source.slot[0];
 	out->slot[1] = file->source.slot[1];
@@ -133,7 +148,6 @@ static int publish(struct interps *x, const struct pyproc *p)
 		return 0; /* the kernel was faster */
 	info = (struct proc_info){.state = PROC_NEW, .layout = file.layout};
 	pyproc__source(p, &info);
-	info.flags |= file.flags;
 	return kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
 }
 
@@ -179,21 +193,81 @@ int interps__check_pid(struct interps *x, uint32_t pid, struct err *e)
 	return 1;
 }
 
+/* The kernel gets to know anew what is known of the process by now. */
+static void publish_again(struct interps *x, const struct pyproc *p)
+{
+	kernel__forget_process(x->kernel, (uint32_t)p->pid);
+	publish(x, p);
+}
+
+/* The way that the kernel has found to the states of the process's threads, as a number. */
+static uint64_t source_key(const struct proc_info *now)
+{
+	return hash__combine(hash__combine(now->layout, now->source), (uint64_t)now->slot[0]);
+}
+
+/*
+ * Do the structures of a process agree with its layout, and with the way that the kernel has found to its threads' states? Each
+ * layout and each way is checked once. True when nothing is left to be checked: false while its interpreter starts.
+ */
+static bool check(struct interps *x, uint32_t pid, unsigned int tries)
+{
+	struct proc_info now;
+	struct pyproc p;
+	bool proven, resolved;
+
+	if (kernel__lookup_process(x->kernel, pid, &now) || now.state == PROC_PENDING || now.layout >= x->known.len ||
+	    now.flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY))
+		return true;
+	proven = x->known.data[now.layout]->proven;
+	resolved = now.source == PY_TSTATE_LIST || now.slot[0];
+	if (proven && resolved && (now.source == PY_TSTATE_LIST || hmap__get(&x->sources, source_key(&now))))
+		return true;
+	if (pyproc__find(x->files, (pid_t)pid, &p, NULL) <= 0)
+		return true;
+	if (!p.file->usable) {
+		hmap__put(&x->refused, pid, 1);
+		publish_again(x, &p);
+		return true;
+	}
+	x->known.data[now.layout]->proven |= p.file->proven;
+	if (!p.file->proven || (!resolved && tries < RESOLVE_TRIES))
+		return false;
+	if (now.source == PY_TSTATE_LIST)
+		return true;
+	if (resolved && pyproc__check_source(&p, &now)) {
+		hmap__put(&x->sources, source_key(&now), 1);
+	} else if (p.started) {
+		pyfiles__use_list(x->files, p.file);
+		publish_again(x, &p);
+		listed__add(x->listed, &p);
+	}
+	return true;
+}
+
 void interps__on_proc(struct interps *x, const struct rec_proc *r)
 {
+	struct unchecked later = {.pid = r->pid};
 	struct pyproc p;
 
 	hmap__del(&x->refused, r->pid); /* it may be another process, or program, than the one that was */
-	if (r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) || r->layout >= x->known.len ||
-	    x->known.data[r->layout]->proven || pyproc__find(x->files, (pid_t)r->pid, &p, NULL) <= 0)
-		return;
-	if (p.file->usable) {
-		x->known.data[r->layout]->proven = p.file->proven;
-		return;
+	if (r->flags & PROC_LISTED && pyproc__find(x->files, (pid_t)r->pid, &p, NULL) > 0)
+		listed__add(x->listed, &p);
+	if (!check(x, r->pid, 0) && x->unchecked.len < MAX_UNCHECKED && vec__push(&x->unchecked, later))
+		return; /* no memory: it stays unchecked */
+}
+
+void interps__refresh(struct interps *x)
+{
+	for (size_t i = 0; i < x->unchecked.len;) {
+		struct unchecked *u = &x->unchecked.data[i];
+
+		if (check(x, u->pid, u->tries) || ++u->tries == CHECK_TRIES)
+			*u = x->unchecked.data[--x->unchecked.len];
+		else
+			i++;
 	}
-	hmap__put(&x->refused, r->pid, 1);
-	kernel__forget_process(x->kernel, r->pid);
-	publish(x, &p);
+	listed__refresh(x->listed);
 }
 
 bool interps__is_refused(const struct interps *x, uint32_t pid)

@@ -49,6 +49,9 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
  * they speak against it the kernel is told, and the process is refused.
  */
 void interps__on_proc(struct interps *x, const struct rec_proc *r);
+/* Looks again at what changes in processes all the time. Call it some ten times a second. */
+void interps__refresh(struct interps *x);
+
 bool interps__is_refused(const struct interps *x, uint32_t pid);
 
 /* Publishes a process that runs no Python, for its native and kernel frames. 0 or -errno. */

@@ -337,6 +337,16 @@ int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_in
 	return err;
 }
 
+int kernel__tell_tstate(struct kernel *k, const struct tstate_key *key, uint64_t tstate)
+{
+	return bpf_map__update_elem(k->skel->maps.tstates, key, sizeof(*key), &tstate, sizeof(tstate), BPF_ANY);
+}
+
+void kernel__forget_tstate(struct kernel *k, const struct tstate_key *key)
+{
+	bpf_map__delete_elem(k->skel->maps.tstates, key, sizeof(*key), 0);
+}
+
 void kernel__forget_process(struct kernel *k, uint32_t pid)
 {
 	bpf_map__delete_elem(k->skel->maps.procs, &pid, sizeof(pid), 0);

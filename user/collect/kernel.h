@@ -61,6 +61,9 @@ int kernel__describe_file(struct kernel *k, const struct file_key *key, const st
  */
 int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak);
 void kernel__forget_process(struct kernel *k, uint32_t pid);
+/* The state of a thread of a process that is PROC_LISTED: told, and forgotten. 0 or -errno (-E2BIG: too many). */
+int kernel__tell_tstate(struct kernel *k, const struct tstate_key *key, uint64_t tstate);
+void kernel__forget_tstate(struct kernel *k, const struct tstate_key *key);
 /* What is published of a process. 0 or -ENOENT. */
 int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out);
 /* The targets one after the other: start with *pid = 0; 0 and the next in *pid, -ENOENT at the end. */

@@ -67,6 +67,14 @@ struct pyfile *pyfiles__own(struct pyfiles *files, const struct pyfile *file)
 	return NULL;
 }
 
+void pyfiles__use_list(struct pyfiles *files, const struct pyfile *file)
+{
+	struct pyfile *f = pyfiles__own(files, file);
+
+	if (f)
+		f->source = (struct pyrt_source){.source = PY_TSTATE_LIST};
+}
+
 static uint64_t now_ns(void)
 {
 	struct timespec t;

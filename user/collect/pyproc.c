@@ -2,10 +2,14 @@
 /* Processes with a Python. What is known of their files is kept by pyfiles.c. */
 #include "collect/pyproc.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <string.h>
 
 #include "pyrt/proof.h"
+#include "pyrt/threads.h"
+
+#define SOURCE_ATTEMPTS 5
 
 uint64_t pyproc__interpreters(const struct pyproc *p)
 {
@@ -117,17 +121,71 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 	return 1;
 }
 
+uint32_t pyfile__flags(const struct pyfile *f)
+{
+	if (!f->usable)
+		return PROC_UNSUPPORTED;
+	return (f->binary.libc == PYRT_MUSL ? PROC_MUSL : 0) | (f->source.source == PY_TSTATE_LIST ? PROC_LISTED : 0);
+}
+
 void pyproc__source(const struct pyproc *p, struct proc_info *out)
 {
 	const struct pyrt_source *s = &p->file->source;
 
 	out->runtime = p->runtime;
 	out->source = s->source;
-	out->flags = p->file->binary.libc == PYRT_MUSL ? PROC_MUSL : 0;
+	out->flags = pyfile__flags(p->file);
 	out->slot[0] = s->slot[0];
 	out->slot[1] = s->slot[1] + (s->source == PY_TSTATE_GOT ? (int64_t)p->bias : 0);
 	out->tss_base = (uint32_t)s->base;
 	out->tss_stride = s->stride;
+}
+
+/* The thread's state as the kernel side reads it: walk__find_tstate of bpf/walk.bpf.h. */
+static uint64_t state_of(struct memory_reader *mem, const struct proc_info *info, uint64_t thread_pointer)
+{
+	uint64_t value;
+
+	if (memory__read_u64(mem, thread_pointer + (uint64_t)info->slot[0], &value))
+		return 0;
+	if (info->flags & PROC_TSS_LEVEL2 && memory__read_u64(mem, value + (uint64_t)info->slot[1], &value))
+		return 0;
+	return value;
+}
+
+static bool is_listed(struct pyrt_threads *threads, uint64_t tstate)
+{
+	vec__foreach(threads, t) {
+		if (t->tstate == tstate)
+			return true;
+	}
+	return false;
+}
+
+bool pyproc__check_source(const struct pyproc *p, const struct proc_info *now)
+{
+	const struct pyfile *f = p->file;
+	uint64_t interpreters = pyproc__interpreters(p);
+	struct pyrt_threads threads = {0};
+	struct memory_reader *mem;
+	bool agrees = false;
+
+	/* the id of a thread is its thread pointer: so is pthread_self() of glibc and musl on x86-64 */
+	if (!interpreters || f->binary.machine != EM_X86_64 ||
+	    now->source == PY_TSTATE_DTV || memory__open_process(p->pid, &mem, NULL))
+		return true;
+	for (int i = 0; i < SOURCE_ATTEMPTS && !agrees; i++) {
+		threads.len = 0;
+		if (pyrt_threads__list(mem, &f->layout, interpreters, &threads) || !threads.len) {
+			agrees = true; /* it has ended, or nearly: nothing can be said */
+			break;
+		}
+		vec__foreach(&threads, t)
+			agrees = agrees || (t->thread_id && is_listed(&threads, state_of(mem, now, t->thread_id)));
+	}
+	vec__free(&threads);
+	memory__close(mem);
+	return agrees;
 }
 
 int pyproc_scan__open(struct pyproc_scan *scan, struct pyfiles *files, struct err *e)

@@ -84,6 +84,9 @@ bool pyproc__prove(struct pyfiles *files, const struct pyproc *p);
 /* For pyproc__prove only: a file that is the cache's own may change. */
 struct pyfile *pyfiles__own(struct pyfiles *files, const struct pyfile *file);
 
+/* No way to the states of the threads of this file's processes is known but the interpreter's own list. */
+void pyfiles__use_list(struct pyfiles *files, const struct pyfile *file);
+
 /*
  * The interpreter of a process. When several files with one are mapped, the one that has been started counts. Returns 1
  * with *out set (out->file->usable tells whether it can be read), 0 when the process runs no Python, or -errno: -ESRCH gone,
@@ -91,8 +94,17 @@ struct pyfile *pyfiles__own(struct pyfiles *files, const struct pyfile *file);
  */
 int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct err *e);
 
+/* The enum proc_flag that processes of the file begin with. */
+uint32_t pyfile__flags(const struct pyfile *f);
+
 /* What the kernel side has to know to find the states of its threads: sets runtime, source and its facts, and flags. */
 void pyproc__source(const struct pyproc *p, struct proc_info *out);
+
+/*
+ * What the kernel side has found out of a process (`now`): does it lead to the states that the interpreter's own list has? False
+ * only when it is sure to lead elsewhere.
+ */
+bool pyproc__check_source(const struct pyproc *p, const struct proc_info *now);
 
 /*
  * All processes with a Python:
