@@ -74,7 +74,7 @@ static __always_inline int task__user_regs(const __u64 *interrupted, __u64 *word
 	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
 		regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	else
-		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - sizeof(struct pt_regs);
+		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
 	return bpf_probe_read_kernel(words, REGS_WORDS * 8, regs) ? -EFAULT : 0;
 }
 

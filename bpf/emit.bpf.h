@@ -41,6 +41,8 @@ static __always_inline void emit__sample(struct scratch *s, __u64 time, __u64 st
 	}
 	if (!r || head - s->tail >= room) {
 		s->shared.lost[PYBPF_RING_FULL]++;
+		if (outcome == PYBPF_LAYOUT_PENDING) /* user space will not count this one */
+			s->shared.taken++;
 		return;
 	}
 	r->time = time;

@@ -279,6 +279,9 @@ __u32 epoch;
 /* Changes with every entry of procs that comes or goes: what CPUs remember of processes is void then. */
 __u32 generation;
 
+/* How many files could not be announced for want of room: user space must look at every process then. */
+__u32 files_missed;
+
 static __always_inline void procs__changed(void)
 {
 	__sync_fetch_and_add(&generation, 1);

@@ -58,8 +58,10 @@ static __always_inline void file__announce(const struct file_key *key, const str
 
 	bpf_map_update_elem(&files, key, &pending, BPF_ANY);
 	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-	if (!r)
+	if (!r) {
+		__sync_fetch_and_add(&files_missed, 1);
 		return;
+	}
 	r->type = REC_FILE;
 	r->pid = pid;
 	r->key = *key;
@@ -89,8 +91,11 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 		}
 	}
 	p = bpf_map_lookup_elem(&procs, &ppid);
-	if (!p)
+	if (!p) {
+		/* of an earlier process with this pid that was described, but never met: on_free could not know it */
+		bpf_map_delete_elem(&procs, &pid);
 		return 0;
+	}
 	twin = *p;
 	twin.start_time = child->start_boottime;
 	twin.mm = (__u64)child->mm;

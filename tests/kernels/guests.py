@@ -84,14 +84,13 @@ exit $status
 
 @functools.lru_cache(maxsize=None)
 def pythons():
-    """By name: the static build of the distribution, a shared 3.13, and one whose frames are objects."""
-    found = {}
-    for name, version, word in (("system", None, "system"), ("3.13", (3, 13), "pyenv"), ("3.8", (3, 8), "pyenv")):
-        for python in interpreters.find():
-            if word in python.id and not python.root and (not version or python.version[:2] == version):
-                found[name] = os.path.realpath(python.path) if name == "system" else python.path
-                break
-    return found
+    """Paths by name: the interpreter inside the executable, one in a library, and one whose frames are objects."""
+    plain = [i for i in interpreters.find()
+             if i.command == [i.path] and not i.root and not i.kinds & interpreters.SPECIAL]
+    kinds = (next((i for i in plain if "static" in i.kinds and i.version >= (3, 11)), None),
+             next((i for i in reversed(plain) if "shared" in i.kinds and i.version >= (3, 11)), None),
+             next((i for i in reversed(plain) if i.version < (3, 11)), None))
+    return {i.id: i.path for i in kinds if i}
 
 
 def cases():

@@ -59,14 +59,18 @@ def test_command_is_named_with_its_shares(guest, measured, python):
 @pytest.mark.parametrize("depth", guests.DEPTHS)
 def test_recursion_is_complete(guest, measured, depth, python):
     run = guest.accounts(guest.passed("dive"))
-    assert run["samples"]["truncated"] == 0
+    # Memory that the kernel is just moving can't be read at a tick: the sample says so, and there are few.
+    assert set(run["truncated"]) <= {"frame_fault", "tstate_fault"}, run["truncated"]
+    assert run["samples"]["truncated"] <= 0.01 * run["samples"]["written"]
     command, seen = f'"{guests.pythons()[python]} /tests/dive.py {depth} ', collections.Counter()
     for frames, count in guest.stacks("dive.raw"):
         if command in frames[0]:
             functions = [guests.function_of(f) for f in frames[1:]]
             seen[tuple((name, len(list(same))) for name, same in itertools.groupby(functions))] += count
-    assert list(seen) == [(("<module>", 1), ("dive", depth), ("burn", 1))]
-    measured(f"{python}: {sum(seen.values())} samples of a recursion of {depth}, all complete")
+    complete = seen.pop((("<module>", 1), ("dive", depth), ("burn", 1)))
+    assert all(frames[0][0].startswith("[truncated: ") for frames in seen), seen
+    measured(f"{python}: {complete} samples of a recursion of {depth} are complete, {sum(seen.values())} truncated "
+             f"{run['truncated'] or ''}")
 
 
 def test_processes_of_the_host_are_seen(guest, measured):

@@ -46,6 +46,7 @@ struct collect {
 	uint64_t tick_ns;
 	uint64_t start_ns, start_unix_ns, stop_ns; /* CLOCK_MONOTONIC; stop_ns 0 while running */
 	uint64_t last_second, last_epoch, last_ended_check;
+	uint32_t files_missed; /* as last seen */
 	char *words;
 };
 
@@ -345,10 +346,12 @@ static void on_exec(void *arg, uint32_t pid)
 static int take_all(struct collect *c, struct err *e)
 {
 	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
+	uint32_t missed = kernel__files_missed(c->kernel);
 	int n;
 
-	if (sideband__drain(c->sideband, &handler))
-		interps__scan(c->interps, 0, NULL); /* some mappings were missed: look at everyone again */
+	if (sideband__drain(c->sideband, &handler) || missed != c->files_missed)
+		interps__scan(c->interps, 0, NULL); /* some mappings or files were missed: look at everyone again */
+	c->files_missed = missed;
 	if (c->spaces)
 		spaces__flush(c->spaces);
 	n = kernel__drain(c->kernel, take_record, take_sample, c);

@@ -394,6 +394,11 @@ void kernel__next_epoch(struct kernel *k)
 	__atomic_fetch_add(&k->skel->bss->epoch, 1, __ATOMIC_RELAXED);
 }
 
+uint32_t kernel__files_missed(const struct kernel *k)
+{
+	return __atomic_load_n(&k->skel->bss->files_missed, __ATOMIC_RELAXED);
+}
+
 /* struct cpu_shared comes first in struct scratch of bpf/maps.bpf.h. */
 static const struct cpu_shared *shared_of(const struct kernel *k, uint32_t cpu)
 {

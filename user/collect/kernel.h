@@ -84,6 +84,9 @@ void kernel__processes_changed(struct kernel *k);
 /* Starts another epoch: stacks are told anew, and code objects validated, when next seen. */
 void kernel__next_epoch(struct kernel *k);
 
+/* How often a program was started whose file could not be asked about: it is not sampled until it is looked for. */
+uint32_t kernel__files_missed(const struct kernel *k);
+
 /* Sums over all CPUs; head is meaningless. */
 void kernel__counters(const struct kernel *k, struct cpu_shared *sum);
 /* Time and number of runs of all programs since the load. */
