@@ -36,7 +36,7 @@ def available():
     return shutil.which(QEMU) is not None
 
 
-def boot(vmlinuz, initramfs, folder, cpus=2, memory_mb=1024, timeout=240):
+def boot(vmlinuz, initramfs, folder, cpus=2, memory_mb=1024, timeout=900):
     """Runs the guest to its end. Raises VmError on a panic, a hang or results that are not whole."""
     console, results = os.path.join(folder, "console.log"), os.path.join(folder, "results.tar")
     for path in (console, results):
