@@ -176,7 +176,7 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 }
 
 /*
- * Makes sure that user space knows the code object of frame `index` as it is now. 0 or -EAGAIN. Sets s->proc_flags
+ * Makes sure that user space knows the code object of frame `index` as it is now, and can tell its instruction. 0 or -EAGAIN. Sets s->proc_flags
  * when the address held another object before.
  */
 __noinline int code_check(__u32 cpu, __u32 index)
@@ -184,11 +184,14 @@ __noinline int code_check(__u32 cpu, __u32 index)
 	struct scratch *s = scratch__of(cpu);
 	__u32 fingerprint, content, tag;
 	struct seen_code *seen;
+	struct raw_frame *frame;
 	__u64 addr;
 
 	if (!s)
 		return -EAGAIN;
-	addr = s->frames[index & (PYBPF_MAX_FRAMES - 1)].code;
+	frame = &s->frames[index & (PYBPF_MAX_FRAMES - 1)];
+	addr = frame->code;
+	frame->instr = tlbc__resolve(s, addr, frame->instr);
 	/* recursion: the same object as a moment ago */
 	if (index && addr == s->frames[(index - 1) & (PYBPF_MAX_FRAMES - 1)].code)
 		return 0;

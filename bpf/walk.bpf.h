@@ -55,6 +55,32 @@ static __always_inline __u64 buf__u64(const struct scratch *s, __u64 at, __u16 m
 	return *(const __u64 *)(s->buf + (at & (PAGE_BYTES - 1)) + (member & 0xff));
 }
 
+static __always_inline __u32 buf__u32(const struct scratch *s, __u64 at, __u16 member)
+{
+	return *(const __u32 *)(s->buf + (at & (PAGE_BYTES - 1)) + (member & 0xff));
+}
+
+#define TLBC_SHIFT 48
+#define TLBC_MAX   0xffff
+
+/*
+ * Free-threaded builds from 3.14 on give each thread a copy of the bytecode (Include/internal/pycore_code.h, _PyCodeArray: the
+ * number of copies, then their addresses; the first is the code object's own). The instruction pointer becomes what it
+ * would be in the latter. Two reads, for threads other than the main one.
+ */
+static __always_inline __u64 tlbc__resolve(const struct scratch *s, __u64 code, __u64 instr)
+{
+	__u64 index = instr >> TLBC_SHIFT, own = code + s->lay.code_bytecode, copies, copy;
+
+	if (!index || s->lay.frame_tlbc == PYBPF_NO_OFFSET)
+		return instr;
+	instr &= (1ull << TLBC_SHIFT) - 1;
+	if (bpf_probe_read_user(&copies, sizeof(copies), (void *)(code + s->lay.code_tlbc)) ||
+	    bpf_probe_read_user(&copy, sizeof(copy), (void *)(copies + 8 + index * 8)))
+		return own;
+	return instr - copy + own;
+}
+
 /*
  * Follows up to WALK_BATCH frames from s->frame on, and sets s->done when the chain has ended or can't be
  * followed. Returns s->done.
@@ -63,8 +89,8 @@ __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
 	__u64 frame, hash, base, last, tag, inner, instr_mask;
-	__u16 code_at, previous_at, instr_at, owner_at, entry_at;
-	__u32 count, entries, entry_mask;
+	__u16 code_at, previous_at, instr_at, owner_at, entry_at, tlbc_at;
+	__u32 count, entries, entry_mask, tlbc_mask;
 	__s64 entry;
 
 	if (!s)
@@ -85,6 +111,8 @@ __noinline int walk_batch(__u32 cpu)
 	entry_at = s->lay.frame_entry;
 	entry_mask = entry_at ? 1 : 0;
 	entries = s->entry_count;
+	tlbc_at = s->lay.frame_tlbc;
+	tlbc_mask = tlbc_at == PYBPF_NO_OFFSET ? 0 : TLBC_MAX;
 
 	for (int i = 0; i < WALK_BATCH; i++) {
 		__u64 at = frame - base, code, instr, previous, kept;
@@ -103,6 +131,8 @@ __noinline int walk_batch(__u32 cpu)
 		code = buf__u64(s, at, code_at) & tag;
 		previous = buf__u64(s, at, previous_at);
 		instr = buf__u64(s, at, instr_at) & instr_mask;
+		/* which copy of the bytecode it points into: in the bits that no user address has, see tlbc__resolve */
+		instr |= (__u64)(buf__u32(s, at, tlbc_at) & tlbc_mask) << TLBC_SHIFT;
 		/* all ones unless it is an entry frame: no branch, or the verifier would follow both ways at each frame */
 		below = s->buf[(at & (PAGE_BYTES - 1)) + (owner_at & 0xff)];
 		below -= entry;
@@ -329,7 +359,7 @@ static __always_inline int walk__python(struct scratch *s, __u32 cpu)
 	}
 	if (!s->count && s->outcome == PYBPF_OK)
 		return PYBPF_NO_PYTHON;
-	s->leaf = s->frames[0].instr;
+	s->leaf = tlbc__resolve(s, s->frames[0].code, s->frames[0].instr);
 	return s->outcome;
 }
 

@@ -101,6 +101,27 @@ static void shift_objects(struct py_layout *a, uint16_t by)
 			*code[i] = (uint16_t)(*code[i] + by);
 }
 
+/*
+ * Py_TRACE_REFS put two pointers before each object's reference count (Include/object.h, _PyObject_HEAD_EXTRA) until 3.12;
+ * before 3.8 every debug build had it.
+ */
+static void trace_refs(struct py_layout *a)
+{
+	uint16_t *const objects[] = {
+		&a->code_type,     &a->code_firstlineno, &a->code_filename, &a->code_name,   &a->code_linetable,
+		&a->code_bytecode, &a->str_length,       &a->str_state,     &a->str_ascii,   &a->str_compact,
+		&a->str_legacy,    &a->bytes_size,       &a->bytes_data,    &a->type_name,
+	};
+	uint16_t *const frames[] = {&a->frame_code, &a->frame_previous, &a->frame_instr};
+
+	shift_objects(a, 16);
+	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
+		if (*objects[i] != PYBPF_NO_OFFSET)
+			*objects[i] = (uint16_t)(*objects[i] + 16);
+	for (size_t i = 0; i < ARRAY_SIZE(frames) && a->flags & PY_LAYOUT_FRAME_OBJECTS; i++)
+		*frames[i] = (uint16_t)(*frames[i] + 16);
+}
+
 static int overlay(const struct pyrt_binary *b, const void *runtime, size_t n, struct pyrt_layout *l,
 		   struct err *e)
 {
@@ -162,6 +183,8 @@ int pyrt_layout__from_runtime(const struct pyrt_binary *b, const void *runtime, 
 	l = *row;
 	if (b->debug)
 		l.abi.flags |= PY_LAYOUT_DEBUG;
+	if (b->trace_refs && minor <= 12)
+		trace_refs(&l.abi);
 	if (minor >= 13) {
 		if (!b->debug_offsets)
 			return err__set(e, -ENOTSUP,
