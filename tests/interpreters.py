@@ -160,6 +160,11 @@ def select(least=(3, 6), below=(4,)):
     return [i for _, i in best.values()]
 
 
+def is_own(interpreter):
+    """Is it one of the machine's own (Debian's, pyenv's), or chosen?"""
+    return interpreter.id.startswith(("debian-", "pyenv-")) or interpreter.id.endswith(("-system", "-pyenv", "-chosen"))
+
+
 def distinct(least=(3, 6)):
     """One of each version and each build that compiles differently: that is what matters to the standard library."""
     found = {}

@@ -22,7 +22,7 @@ def pytest_configure(config):
 def pytest_generate_tests(metafunc):
     mark = metafunc.definition.get_closest_marker("versions")
     found = harness.interpreters.select(*(mark.args if mark else SUPPORTED))
-    own = [i for i in found if i.id.endswith(("-system", "-pyenv", "-chosen"))]
+    own = [i for i in found if harness.interpreters.is_own(i)]
     for fixture, those in ("python", own), ("every_python", found):
         if fixture in metafunc.fixturenames:
             metafunc.parametrize(fixture, those, ids=[i.id for i in those])
@@ -57,7 +57,7 @@ def target(tmp_path):
 @pytest.fixture
 def any_python():
     """One interpreter, for tests that are not about interpreters: the newest."""
-    found = [i for i in harness.interpreters.select(*SUPPORTED) if i.id.endswith(("-system", "-pyenv", "-chosen"))]
+    found = [i for i in harness.interpreters.select(*SUPPORTED) if harness.interpreters.is_own(i)]
     if not found:
         pytest.skip("no interpreter that pybpf reads")
     return found[-1]
