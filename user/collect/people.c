@@ -15,6 +15,7 @@
 #include "collect/stacks.h"
 #include "symbolize/shortfile.h"
 #include "sys/proc.h"
+#include "target/container.h"
 
 struct person {
 	uint64_t identity;
@@ -185,6 +186,37 @@ static uint32_t command_line(struct people *all, const char *args, size_t n)
 	return string(all, str__cstr(line), line->len);
 }
 
+/* The container by the process's cgroups, or by its parent's when it has gone already. */
+static void find_container(struct people *all, const struct rec_proc *r, struct profile_process *facts)
+{
+	_cleanup_(str__free) struct str name = {0};
+	struct container c;
+
+	if (container__of_process((pid_t)r->pid, &c, NULL) &&
+	    container__of_process((pid_t)r->ppid, &c, NULL))
+		return;
+	if (!c.id[0])
+		return;
+	facts->container = string(all, c.id, strlen(c.id));
+	if (!container__name(&c, "", &name) && name.len)
+		facts->container_name = string(all, name.data, name.len);
+}
+
+static void find_facts(struct people *all, const struct rec_proc *r, const struct interp *interp,
+		       struct profile_process *facts)
+{
+	facts->comm = string(all, r->comm, strnlen(r->comm, sizeof(r->comm)));
+	facts->cmdline = command_line(all, (const char *)(r + 1), r->cmdline_bytes);
+	if (!facts->cmdline)
+		facts->cmdline = facts->comm;
+	if (interp)
+		facts->version = string(all, interp->version, strlen(interp->version));
+	str__reset(&all->scratch[0]);
+	if (!proc__exe((pid_t)r->pid, &all->scratch[0]))
+		facts->exe = string(all, str__cstr(&all->scratch[0]), all->scratch[0].len);
+	find_container(all, r, facts);
+}
+
 int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 {
 	struct profile_process facts = {
@@ -194,40 +226,35 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 		.uid = r->uid,
 		.start_time = r->start_time,
 	};
-	const struct interp *interp = interps__get(all->interps, r->layout);
+	const struct interp *interp =
+		r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) ? NULL : interps__get(all->interps, r->layout);
 	struct person *who;
 	uint64_t *before;
 	char path[64];
 
 	if (r->cmdline_bytes > size - sizeof(*r))
 		return -EBADMSG;
-	facts.comm = string(all, r->comm, strnlen(r->comm, sizeof(r->comm)));
-	facts.cmdline = command_line(all, (const char *)(r + 1), r->cmdline_bytes);
-	if (!facts.cmdline)
-		facts.cmdline = facts.comm;
-	if (interp && !(r->flags & PROC_NATIVE_ONLY))
-		facts.version = string(all, interp->version, strlen(interp->version));
-	str__reset(&all->scratch[0]);
-	if (!proc__exe((pid_t)r->pid, &all->scratch[0]))
-		facts.exe = string(all, str__cstr(&all->scratch[0]), all->scratch[0].len);
 	who = people__of(all, r->identity, r->pid);
 	if (!who)
 		return -ENOMEM;
+	/* Two CPUs may introduce it at the same time; with native frames also before its interpreter has been found. */
+	if (who->introduced && (who->interp || !interp))
+		return 0;
+	find_facts(all, r, interp, &facts);
 	before = hmap__get(&all->by_pid, r->pid);
 	if (before && *before != r->identity)
 		people__leave(all, *before); /* exec: the same pid, another program */
 	profile__set_process(all->profile, who->process, &facts);
-	if (who->introduced) /* by two CPUs at the same time */
-		return 0;
 	who->introduced = true;
 	who->refused = interps__is_refused(all->interps, r->pid);
-	who->interp = who->refused || r->flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY) ? NULL : interp;
-	if (all->spaces)
+	who->interp = who->refused ? NULL : interp;
+	if (all->spaces && !who->space)
 		who->space = spaces__get(all->spaces, r->pid, r->ppid);
 	stacks__set_process(who->stacks, who->interp ? &who->interp->layout : &(struct py_layout){0}, who->space);
 	memcpy(who->comm, r->comm, sizeof(r->comm));
 	snprintf(path, sizeof(path), "/proc/%u/root", r->pid);
-	who->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (who->root_fd < 0)
+		who->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return hmap__put(&all->by_pid, r->pid, r->identity);
 }
 

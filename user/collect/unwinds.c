@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include <bpf/bpf.h>
@@ -175,6 +176,8 @@ static void *work(void *arg)
 {
 	struct unwinds *u = arg;
 
+	/* samples are marked until a table is there: it is wanted before others have had their turns */
+	setpriority(PRIO_PROCESS, 0, -20);
 	pthread_mutex_lock(&u->lock);
 	for (;;) {
 		struct request r;

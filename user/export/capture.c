@@ -143,6 +143,7 @@ static void put_process(struct writer *w, size_t id)
 	number(w, p->cmdline);
 	number(w, p->exe);
 	number(w, p->container);
+	number(w, p->container_name);
 	number(w, p->version);
 }
 

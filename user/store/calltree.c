@@ -67,11 +67,20 @@ static int64_t thread_base(struct builder *b, uint32_t thread)
 	if (known)
 		return (int64_t)*known;
 	if (b->view->process_frames) {
+		uint32_t process = profile__thread(b->profile, thread)->process;
+
 		str__reset(&b->scratch);
-		if (view__process_label(b->profile, profile__thread(b->profile, thread)->process, &b->scratch))
+		if (view__container_label(b->profile, process, &b->scratch))
 			return -ENOMEM;
-		label = scratch_label(b);
-		node = label < 0 ? label : child(b, 0, (uint32_t)label, NODE_PROCESS, 0);
+		if (b->scratch.len) {
+			label = scratch_label(b);
+			node = label < 0 ? label : child(b, 0, (uint32_t)label, NODE_PROCESS, 0);
+		}
+		str__reset(&b->scratch);
+		if (view__process_label(b->profile, process, &b->scratch))
+			return -ENOMEM;
+		label = node < 0 ? node : scratch_label(b);
+		node = label < 0 ? label : child(b, (uint32_t)node, (uint32_t)label, NODE_PROCESS, 0);
 	}
 	if (b->view->thread_frames && node >= 0) {
 		str__reset(&b->scratch);

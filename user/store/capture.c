@@ -163,6 +163,7 @@ static int read_processes(struct reader *r)
 		p.cmdline = number32(r);
 		p.exe = number32(r);
 		p.container = number32(r);
+		p.container_name = number32(r);
 		p.version = number32(r);
 		if (!r->bad)
 			err = note(r, profile__add_process(r->p, &p), expected);

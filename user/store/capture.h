@@ -18,7 +18,8 @@
  *	 4 strings   n count; s each
  *	 5 frames    n count; n kind, name, file, short_file, module, line, end_line, column, end_column, first_line each
  *	 6 stacks    n count; n parent, frame each
- *	 7 processes n count; n pid, ns_pid, ppid, uid, start_time, comm, cmdline, exe, container, version each
+ *	 7 processes n count; n pid, ns_pid, ppid, uid, start_time, comm, cmdline, exe, container, container_name,
+ *	             version each
  *	 8 threads   n count; n process, tid, ns_tid, name each
  *	 9 samples   n count; n time, thread, stack, cpu, outcome, kind, count, weight each; time as the zigzag-coded
  *	             difference to the sample before in the block, 0 before the first

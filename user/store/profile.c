@@ -134,7 +134,8 @@ int64_t profile__add_stack(struct profile *p, uint32_t parent, uint32_t frame)
 static bool valid_process(const struct profile *p, const struct profile_process *process)
 {
 	return known_string(p, process->comm) && known_string(p, process->cmdline) && known_string(p, process->exe) &&
-	       known_string(p, process->container) && known_string(p, process->version);
+	       known_string(p, process->container) &&
+	       known_string(p, process->container_name) && known_string(p, process->version);
 }
 
 int profile__set_process(struct profile *p, uint32_t id, const struct profile_process *process)

@@ -54,7 +54,8 @@ struct profile_process {
 	uint32_t comm;       /* string ids */
 	uint32_t cmdline;    /* arguments joined by single spaces */
 	uint32_t exe;
-	uint32_t container;
+	uint32_t container;      /* id, "" for none */
+	uint32_t container_name; /* as its runtime calls it */
 	uint32_t version; /* "3.11.2", "" when not known */
 };
 

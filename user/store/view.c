@@ -59,6 +59,19 @@ int view__process_label(const struct profile *p, uint32_t process, struct str *o
 	return str__addf(out, "process %u:\"", of->pid) ?: add_string(p, of->cmdline, out) ?: str__addc(out, '"');
 }
 
+int view__container_label(const struct profile *p, uint32_t process, struct str *out)
+{
+	const struct profile_process *of = profile__process(p, process);
+	int err;
+
+	if (!of->container)
+		return 0;
+	err = str__adds(out, "container ") ?: add_string(p, of->container, out);
+	if (!err && of->container_name)
+		err = str__adds(out, " (") ?: add_string(p, of->container_name, out) ?: str__addc(out, ')');
+	return err;
+}
+
 int view__thread_label(const struct profile *p, uint32_t thread, struct str *out)
 {
 	const struct profile_thread *of = profile__thread(p, thread);

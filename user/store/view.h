@@ -16,7 +16,7 @@ enum line_mode {
 };
 
 struct view_opts {
-	bool process_frames; /* process PID:"cmdline" at the root */
+	bool process_frames; /* process PID:"cmdline" at the root, below `container ID (NAME)` for one in a container */
 	bool thread_frames;  /* thread (TID): NAME below it */
 	bool full_filenames;
 	enum line_mode lines;
@@ -27,6 +27,8 @@ struct view_opts {
 int view__frame_label(const struct profile *p, const struct view_opts *v, uint32_t frame, struct str *out);
 /* `process PID:"cmdline"` */
 int view__process_label(const struct profile *p, uint32_t process, struct str *out);
+/* `container ID (NAME)`, or `container ID` where there is no name; nothing for a process of the host. */
+int view__container_label(const struct profile *p, uint32_t process, struct str *out);
 /* `thread (TID): NAME`, or `thread (TID)` where there is no name */
 int view__thread_label(const struct profile *p, uint32_t thread, struct str *out);
 
