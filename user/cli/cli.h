@@ -35,7 +35,8 @@ struct command {
 	const char *synopsis; /* behind the name: "[target] [options]" */
 	const char *summary;  /* one line */
 	const char *details;  /* more for --help, may be NULL */
-	const struct cli_option *options; /* ended by one without a name */
+	const struct cli_option *options; /* ended by one without a name; may be NULL */
+	const char *operands; /* for completions: what the other words are, as choices are; "@command"; NULL: none */
 	int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 

@@ -295,5 +295,6 @@ const struct command command_record = {
 		   "Nothing is stopped or changed in them. Control-C writes the profile; so does the end of -d, of all\n"
 		   "processes given by -p, and of the command.\n",
 	.options = record_options,
+	.operands = "@command",
 	.run = run_record,
 };

@@ -219,5 +219,6 @@ const struct command command_report = {
 	.details = "CAPTURE is a file written by `record -f pybpf`, or `-` for standard input. Neither root nor the\n"
 		   "processes that were recorded are needed. Without -o the file is named after the capture.\n",
 	.options = options,
+	.operands = "@file",
 	.run = run_report,
 };
