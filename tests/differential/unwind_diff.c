@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Compares our unwind tables with what readelf (GNU binutils) makes of the same files.
+ *
+ * usage: unwind_diff FILE ...
+ *
+ * `readelf --debug-dump=frames-interp` tells the rules of each function row by row; where it says just "exp", the
+ * expressions come from --debug-dump=frames. Every address of every function is compared: CFA, return address and frame
+ * pointer. Of functions that overlap, the one that begins last has an address; functions outside of code segments
+ * do not count. Prints one line for each file, the first differences, and at the end `files F functions N rows R differences D
+ * unknown U`: rows of ours, and those with a rule that no table has. Exit status: 0, 1 with differences, 2 when readelf
+ * cannot be run or read.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/vec.h"
+#include "unwind/table.h"
+
+#define SHOWN 10
+#define WORD  24
+
+enum column { CFA, FP, RA, COLUMNS };
+
+/* What readelf says to hold from an address on. */
+struct row {
+	uint64_t from;
+	char says[COLUMNS][WORD];
+};
+
+/* An entry: a function, or what functions have in common (start and end are 0). */
+struct entry {
+	uint64_t offset, start, end;
+	size_t cie; /* index, of a function */
+	size_t first, rows;
+	size_t first_raw, raws;
+	size_t order;
+};
+
+/* Of --debug-dump=frames: an expression (NULL: undefined) for one of the columns. */
+struct raw {
+	enum column column;
+	char *expression;
+};
+
+struct file {
+	uint16_t machine;
+	struct vec(struct row) rows;
+	struct vec(struct entry) cies;
+	struct vec(struct entry) functions;
+	struct vec(struct raw) raws;
+	struct unwind_table *table;
+	bool expressions; /* some row has one */
+	int64_t compared, differences, unknown, outside, shadowed;
+};
+
+static const char *const x86_names[] = {"rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8",
+					"r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip"};
+
+static _Noreturn void broken(const char *what)
+{
+	fprintf(stderr, "unwind_diff: %s\n", what);
+	exit(2);
+}
+
+#define push(v, ...)                                                                                                   \
+	do {                                                                                                           \
+		if (vec__push(v, __VA_ARGS__))                                                                         \
+			broken("out of memory");                                                                       \
+	} while (0)
+
+static int number(const struct file *f, const char *name, size_t n)
+{
+	if (f->machine == EM_AARCH64)
+		return n == 2 && !strncmp(name, "sp", 2) ? 31 : name[0] == 'x' ? atoi(name + 1) : -1;
+	for (size_t i = 0; i < ARRAY_SIZE(x86_names); i++)
+		if (strlen(x86_names[i]) == n && !strncmp(name, x86_names[i], n))
+			return (int)i;
+	return -1;
+}
+
+static int sp_of(const struct file *f)
+{
+	return f->machine == EM_AARCH64 ? 31 : 7;
+}
+
+static int fp_of(const struct file *f)
+{
+	return f->machine == EM_AARCH64 ? 29 : 6;
+}
+
+/* "OFFSET LENGTH ID CIE ..." or "OFFSET LENGTH ID FDE cie=N pc=A..B". 'C', 'F' or 0. */
+static char header(const char *line, uint64_t *offset, uint64_t *cie, uint64_t *start, uint64_t *end)
+{
+	if (line[0] == ' ' || sscanf(line, "%" SCNx64 " %*x %*x", offset) != 1)
+		return 0;
+	if (strstr(line, " CIE"))
+		return 'C';
+	line = strstr(line, " FDE cie=");
+	if (line && sscanf(line, " FDE cie=%" SCNx64 " pc=%" SCNx64 "..%" SCNx64, cie, start, end) == 3)
+		return 'F';
+	return 0;
+}
+
+static size_t find_cie(const struct file *f, size_t lo, uint64_t offset)
+{
+	size_t hi = f->cies.len;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (f->cies.data[mid].offset < offset)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo < f->cies.len ? lo : 0;
+}
+
+/* Reads a line of names: where in the lines that follow the columns are, 0: they are not. */
+static void read_names(const struct file *f, char *line, int at[COLUMNS])
+{
+	int i = 0;
+
+	at[CFA] = 1;
+	at[FP] = at[RA] = 0;
+	for (char *save, *w = strtok_r(line, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i++) {
+		if (!strcmp(w, "ra"))
+			at[RA] = i;
+		else if (number(f, w, strlen(w)) == fp_of(f))
+			at[FP] = i;
+	}
+}
+
+static void read_row(struct file *f, struct entry *in, char *line, const int at[COLUMNS])
+{
+	struct row row = {.from = strtoull(line, NULL, 16)};
+	int i = 0;
+
+	/* of a register that holds another one it says "r10 (r10)" */
+	for (char *save, *w = strtok_r(line, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i += w && w[0] != '(')
+		for (int c = 0; c < COLUMNS; c++)
+			if (i && at[c] == i && w[0] != '(')
+				snprintf(row.says[c], WORD, "%s", w);
+	for (int c = 0; c < COLUMNS; c++)
+		if (!strcmp(row.says[c], "exp"))
+			f->expressions = true;
+	if (!row.says[CFA][0])
+		broken("a row of readelf's without a CFA");
+	push(&f->rows, row);
+	in->rows++;
+}
+
+static void read_interp(struct file *f, FILE *in)
+{
+	uint64_t offset, cie = 0, start = 0, end = 0;
+	struct entry *entry = NULL;
+	int at[COLUMNS] = {0};
+	size_t first_cie = 0, size = 0;
+	_cleanup_free_ char *line = NULL;
+
+	while (getline(&line, &size, in) > 0) {
+		char kind = header(line, &offset, &cie, &start, &end);
+		struct entry e = {.offset = offset, .first = f->rows.len, .order = f->functions.len};
+
+		if (!strncmp(line, "Contents of", 11)) {
+			first_cie = f->cies.len;
+		} else if (kind == 'C') {
+			push(&f->cies, e);
+			entry = &f->cies.data[f->cies.len - 1];
+		} else if (kind == 'F') {
+			e.start = start;
+			e.end = end;
+			e.cie = find_cie(f, first_cie, cie);
+			push(&f->functions, e);
+			entry = &f->functions.data[f->functions.len - 1];
+		} else if (!strncmp(line, "   LOC ", 7)) {
+			read_names(f, line, at);
+		} else if (entry && line[0] != ' ' && line[0] != '\n' && strspn(line, "0123456789abcdef") == 16) {
+			read_row(f, entry, line, at);
+		}
+	}
+}
+
+static void read_raw(struct file *f, FILE *in)
+{
+	uint64_t offset, u;
+	struct entry *entry = NULL;
+	size_t cies = 0, functions = 0, size = 0;
+	_cleanup_free_ char *line = NULL;
+
+	while (getline(&line, &size, in) > 0) {
+		char kind = header(line, &offset, &u, &u, &u), *open = strchr(line, '(');
+		struct raw raw = {0};
+		int reg = -1;
+
+		if (kind) {
+			entry = kind == 'C' ? &f->cies.data[cies++] : &f->functions.data[functions++];
+			if (cies > f->cies.len || functions > f->functions.len || entry->offset != offset)
+				broken("readelf's two dumps differ");
+			entry->first_raw = f->raws.len;
+			continue;
+		}
+		if (!entry || !open)
+			continue;
+		if (sscanf(line, " DW_CFA_expression: r%d", &reg) == 1)
+			open = strchr(open + 1, '(');
+		else if (sscanf(line, " DW_CFA_undefined: r%d", &reg) == 1)
+			open = NULL;
+		else if (!strncmp(line, "  DW_CFA_def_cfa_expression", 27))
+			reg = sp_of(f);
+		else
+			continue;
+		raw.column = reg == sp_of(f) ? CFA : reg == fp_of(f) ? FP : RA;
+		raw.expression = open ? strdup(open) : NULL;
+		push(&f->raws, raw);
+		entry->raws++;
+	}
+}
+
+static int reg_of(const struct file *f, const char *expression, int64_t *off, const char **rest)
+{
+	int reg, n = 0;
+
+	(void)f;
+	if (sscanf(expression, "(DW_OP_breg%d (%*[a-z0-9]): %" SCNd64 "%n", &reg, off, &n) != 2 || !n)
+		return -1;
+	*rest = expression + n;
+	return reg;
+}
+
+/* The CFA of an expression, as a table has it; UNWIND_UNKNOWN. */
+static struct unwind_rule cfa_of(const struct file *f, const char *expression)
+{
+	struct unwind_rule r = {.cfa = UNWIND_UNKNOWN};
+	const char *rest;
+	int64_t off, more = 0;
+	int reg = reg_of(f, expression, &off, &rest), n = 0, at;
+
+	if (reg != sp_of(f) && reg != fp_of(f))
+		return r;
+	if (sscanf(rest, "; DW_OP_breg16 (rip): 0; DW_OP_lit15; DW_OP_and; DW_OP_lit%d; DW_OP_ge; DW_OP_lit3; DW_OP_shl; "
+			 "DW_OP_plus)%n", &at, &n) == 1 && n)
+		r = (struct unwind_rule){.cfa = UNWIND_PLT, .cfa_off = (int32_t)off, .reg = (uint8_t)at};
+	else if (!strncmp(rest, ")", 1))
+		r = (struct unwind_rule){.cfa = reg == sp_of(f) ? UNWIND_SP : UNWIND_FP, .cfa_off = (int32_t)off};
+	else if (!strncmp(rest, "; DW_OP_deref)", 14) ||
+		 sscanf(rest, "; DW_OP_deref; DW_OP_plus_uconst: %" SCNd64 ")", &more) == 1)
+		r = (struct unwind_rule){.cfa = reg == sp_of(f) ? UNWIND_SP_DEREF : UNWIND_FP_DEREF,
+					 .cfa_off = (int32_t)off, .deref_off = (int32_t)more};
+	return r;
+}
+
+/* Is there an expression of the function, or of its CIE, that means what we say? */
+static bool by_expression(const struct file *f, const struct entry *e, enum column column, const struct unwind_rule *ours)
+{
+	const struct entry *parts[] = {e, &f->cies.data[e->cie]};
+	bool found = false;
+
+	for (size_t p = 0; p < 2 && !found; p++) {
+		for (size_t i = 0; i < parts[p]->raws && !found; i++) {
+			const struct raw *raw = &f->raws.data[parts[p]->first_raw + i];
+			struct unwind_rule r;
+			const char *rest;
+			int64_t off;
+			int reg;
+
+			if (raw->column != column || !raw->expression)
+				continue;
+			if (column == CFA) {
+				r = cfa_of(f, raw->expression);
+				found = ours->cfa_off == r.cfa_off && ours->deref_off == r.deref_off && ours->reg == r.reg &&
+					(ours->cfa == r.cfa || (ours->cfa == UNWIND_SIGNAL && r.cfa == UNWIND_SP_DEREF));
+				continue;
+			}
+			reg = reg_of(f, raw->expression, &off, &rest);
+			if (reg < 0 || rest[0] != ')')
+				reg = -1;
+			if (column == RA)
+				found = reg == sp_of(f) ? ours->cfa == UNWIND_SIGNAL && ours->ra_off == off
+							: ours->cfa == UNWIND_UNKNOWN;
+			else if (reg == sp_of(f) || reg == fp_of(f))
+				found = ours->fp == (reg == sp_of(f) ? UNWIND_FP_AT_SP : UNWIND_FP_AT_FP) &&
+					ours->fp_off == off;
+			else
+				found = ours->fp == UNWIND_FP_UNKNOWN;
+		}
+	}
+	return found;
+}
+
+static bool is_undefined(const struct file *f, const struct entry *e, enum column column)
+{
+	const struct entry *parts[] = {e, &f->cies.data[e->cie]};
+
+	for (size_t p = 0; p < 2; p++)
+		for (size_t i = 0; i < parts[p]->raws; i++)
+			if (f->raws.data[parts[p]->first_raw + i].column == column &&
+			    !f->raws.data[parts[p]->first_raw + i].expression)
+				return true;
+	return false;
+}
+
+static bool same_cfa(const struct file *f, const struct entry *e, const char *says, const struct unwind_rule *ours)
+{
+	size_t n = strcspn(says, "+-");
+	int reg = number(f, says, n);
+	int64_t off = strtoll(says + n, NULL, 10);
+
+	if (!strcmp(says, "exp"))
+		return by_expression(f, e, CFA, ours);
+	if (reg < 0 || ours->cfa_off != off || ours->deref_off)
+		return false;
+	if (reg == sp_of(f))
+		return ours->cfa == UNWIND_SP && !ours->reg;
+	if (reg == fp_of(f))
+		return ours->cfa == UNWIND_FP && !ours->reg;
+	return ours->cfa == UNWIND_REG && ours->reg == reg;
+}
+
+static bool same(const struct file *f, const struct entry *e, const struct row *row, const struct unwind_rule *ours)
+{
+	const char *ra = row->says[RA], *fp = row->says[FP];
+	bool link_register = f->machine == EM_AARCH64;
+
+	/* "u" is said of both undefined registers and those that nothing was said about */
+	if (!strcmp(ra, "u") && (!link_register || is_undefined(f, e, RA)))
+		return ours->cfa == UNWIND_END;
+	if (strcmp(ra, "exp") != 0 && strncmp(ra, "c-", 2) != 0 && strncmp(ra, "c+", 2) != 0 && !link_register)
+		return ours->cfa == UNWIND_UNKNOWN;
+	if (!strcmp(row->says[CFA], "exp") && ours->cfa == UNWIND_UNKNOWN)
+		return by_expression(f, e, CFA, ours);
+	if (!strcmp(ra, "exp") ? !by_expression(f, e, RA, ours)
+	    : ra[0] == 'c'     ? ours->ra_off != strtol(ra + 1, NULL, 10)
+			       : ours->ra_off != UNWIND_RA_SAME)
+		return false;
+	if (!same_cfa(f, e, row->says[CFA], ours))
+		return false;
+	if (!fp[0] || !strcmp(fp, "u") || !strcmp(fp, "s"))
+		return ours->fp == UNWIND_FP_SAME ||
+		       (ours->fp == UNWIND_FP_UNKNOWN && fp[0] == 'u' && is_undefined(f, e, FP));
+	if (!strcmp(fp, "exp"))
+		return by_expression(f, e, FP, ours);
+	if (fp[0] == 'c')
+		return ours->fp == UNWIND_FP_SAVED && ours->fp_off == strtol(fp + 1, NULL, 10);
+	return ours->fp == UNWIND_FP_UNKNOWN;
+}
+
+/* The address behind `addr` from which another row of ours may hold. */
+static uint64_t next_change(const struct unwind_table *t, uint64_t addr)
+{
+	uint64_t page = (addr - t->text_start) >> UNWIND_PAGE_SHIFT, base = addr & ~(uint64_t)(UNWIND_PAGE_SIZE - 1);
+	uint32_t lo, hi;
+
+	if (addr < t->text_start || page >= t->npages)
+		return base + UNWIND_PAGE_SIZE;
+	lo = t->pages[page];
+	hi = t->pages[page + 1];
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+
+		if (UNWIND_ROW_OFFSET(t->rows[mid]) <= (addr & (UNWIND_PAGE_SIZE - 1)))
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo == t->pages[page + 1] ? base + UNWIND_PAGE_SIZE : base + UNWIND_ROW_OFFSET(t->rows[lo]);
+}
+
+static void compare_row(struct file *f, const struct entry *e, const struct row *row, uint64_t from, uint64_t to)
+{
+	while (from < to) {
+		struct unwind_rule ours = {0};
+		int err = f->table ? unwind_table__lookup(f->table, from, &ours) : -ENOENT;
+
+		f->compared++;
+		f->unknown += ours.cfa == UNWIND_UNKNOWN;
+		if ((err || !same(f, e, row, &ours)) && f->differences++ < SHOWN)
+			printf("  at %" PRIx64 " (function %" PRIx64 "): readelf says CFA %s FP %s RA %s; we say kind %d "
+			       "register %d offsets %d %d, FP kind %d offset %d, RA offset %d\n",
+			       from, e->start, row->says[CFA], row->says[FP], row->says[RA], ours.cfa, ours.reg, ours.cfa_off,
+			       ours.deref_off, ours.fp, ours.fp_off, ours.ra_off);
+		from = f->table ? next_change(f->table, from) : to;
+	}
+}
+
+static void compare_function(struct file *f, const struct entry *e, uint64_t end)
+{
+	const struct entry *rows = e->rows ? e : &f->cies.data[e->cie]; /* no instructions of its own */
+
+	if (!rows->rows)
+		broken("readelf tells a function without rows");
+	for (size_t i = 0; i < rows->rows; i++) {
+		const struct row *row = &f->rows.data[rows->first + i];
+		uint64_t from = e->rows ? row->from : e->start;
+		uint64_t to = i + 1 < rows->rows ? row[1].from : end;
+
+		compare_row(f, e, row, from, to < end ? to : end);
+	}
+}
+
+static uint64_t code_end(const struct elf *elf, uint64_t addr)
+{
+	for (size_t i = 0; i < elf__segment_count(elf); i++) {
+		const struct elf_segment *s = elf__segment(elf, i);
+
+		if (s->type == PT_LOAD && s->flags & PF_X && addr >= s->vaddr && addr < s->vaddr + s->filesz)
+			return s->vaddr + s->filesz;
+	}
+	return 0;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static void compare(struct file *f, const struct elf *elf)
+{
+	uint64_t last = UINT64_MAX;
+
+	qsort(f->functions.data, f->functions.len, sizeof(*f->functions.data), by_start);
+	for (size_t i = 0; i < f->functions.len; i++) {
+		const struct entry *e = &f->functions.data[i];
+		uint64_t end = e->end, limit = code_end(elf, e->start);
+
+		if (!limit || e->start >= e->end) {
+			f->outside++;
+			continue;
+		}
+		if (e->start == last) {
+			f->shadowed++;
+			continue;
+		}
+		last = e->start;
+		for (size_t j = i + 1; j < f->functions.len && f->functions.data[j].start < end; j++)
+			if (f->functions.data[j].start > e->start && f->functions.data[j].end > f->functions.data[j].start) {
+				end = f->functions.data[j].start;
+				f->shadowed++;
+				break;
+			}
+		compare_function(f, e, end < limit ? end : limit);
+	}
+}
+
+static void readelf(struct file *f, const char *path, const char *dump, void (*read)(struct file *, FILE *))
+{
+	int fds[2], status;
+	pid_t pid;
+	FILE *in;
+
+	if (pipe(fds) || (pid = fork()) < 0)
+		broken("cannot start readelf");
+	if (!pid) {
+		dup2(fds[1], STDOUT_FILENO);
+		close(fds[0]);
+		close(fds[1]);
+		freopen("/dev/null", "w", stderr);
+		execlp("readelf", "readelf", "-W", dump, path, NULL);
+		_exit(127);
+	}
+	close(fds[1]);
+	in = fdopen(fds[0], "r");
+	if (!in)
+		broken("out of memory");
+	read(f, in);
+	fclose(in);
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) == 127)
+		broken("readelf failed");
+}
+
+static void one(const char *path, int64_t totals[5])
+{
+	struct err e = {0};
+	struct elf *elf = NULL;
+	struct file f = {0};
+	int fd = elf__open_path(path), err = fd < 0 ? fd : elf__open(fd, &elf, &e);
+
+	if (!err) {
+		f.machine = elf__info(elf)->machine;
+		err = unwind_table__build(elf, &f.table, &e);
+		readelf(&f, path, "--debug-dump=frames-interp,no-follow-links", read_interp);
+		readelf(&f, path, "--debug-dump=frames,no-follow-links", read_raw);
+		compare(&f, elf);
+	}
+	printf("%s: functions %zu rows %" PRId64 " differences %" PRId64 " unknown %" PRId64 " outside %" PRId64
+	       " shadowed %" PRId64 " bad %u%s%s\n", path, f.functions.len, f.compared, f.differences, f.unknown, f.outside,
+	       f.shadowed, f.table ? f.table->nbad : 0, err ? " " : "", err ? e.text : "");
+	fflush(stdout);
+	totals[0]++;
+	totals[1] += (int64_t)f.functions.len;
+	totals[2] += f.compared;
+	totals[3] += f.differences + (f.table ? f.table->nbad : 0);
+	totals[4] += f.unknown;
+	unwind_table__free(f.table);
+	vec__foreach(&f.raws, raw)
+		free(raw->expression);
+	vec__free(&f.raws);
+	vec__free(&f.rows);
+	vec__free(&f.cies);
+	vec__free(&f.functions);
+	elf__close(elf);
+	if (fd >= 0)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	int64_t totals[5] = {0};
+
+	if (argc < 2)
+		broken("which files?");
+	for (int i = 1; i < argc; i++)
+		one(argv[i], totals);
+	printf("files %" PRId64 " functions %" PRId64 " rows %" PRId64 " differences %" PRId64 " unknown %" PRId64 "\n",
+	       totals[0], totals[1], totals[2], totals[3], totals[4]);
+	return totals[3] != 0;
+}
