@@ -100,11 +100,12 @@ static int read_strings(struct reader *r)
 	int err = 0;
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		uint32_t expected = profile__string_count(r->p);
 		size_t len;
 		const char *s = bytes(r, &len);
 
 		if (!r->bad)
-			err = note(r, profile__add_string(r->p, s, len), profile__string_count(r->p) - 1);
+			err = note(r, profile__add_string(r->p, s, len), expected);
 	}
 	return err;
 }
@@ -384,6 +385,8 @@ static int read_head(struct reader *r)
 	if (fread(head, 1, sizeof(head), r->in) != sizeof(head) || memcmp(head, CAPTURE_MAGIC, 8))
 		return err__set(r->e, -EBADMSG, "not a pybpf capture; `pybpf record -f pybpf` makes one");
 	version = get_u32(head + 8);
+	if (!version)
+		return damaged(r, "it has no version");
 	if (version > CAPTURE_VERSION)
 		return err__set(r->e, -ENOTSUP, "a capture of version %u, this pybpf knows up to %u; use a newer one",
 				version, CAPTURE_VERSION);
@@ -402,7 +405,7 @@ int capture__read(FILE *in, struct profile **out, bool *truncated, struct err *e
 			err = read_block(&r, &type);
 		while (err > 0 && type != CAPTURE_END);
 	}
-	if (!err && !r.p)
+	if (err >= 0 && !r.p)
 		err = damaged(&r, "it ends before the first block does");
 	vec__free(&r.payload);
 	vec__free(&r.outcomes);

@@ -145,14 +145,16 @@ static int sum_functions(const struct profile *p, const uint64_t *self, const ui
 			err = (int)id;
 			break;
 		}
-		while (!err && list.len < (size_t)id)
+		while (!err && list.len <= (size_t)id)
 			err = vec__push(&list, (struct hot_function){0});
 		if (err)
 			break;
-		list.data[id - 1].label = (char *)strtab__get(labels, (uint32_t)id, NULL);
-		list.data[id - 1].self += self[f];
-		list.data[id - 1].total += total[f];
+		list.data[id].label = (char *)strtab__get(labels, (uint32_t)id, NULL);
+		list.data[id].self += self[f];
+		list.data[id].total += total[f];
 	}
+	if (!err && list.len && !list.data[0].label) /* id 0 is "", which hardly any frame is called */
+		list.data[0] = list.data[--list.len];
 	if (!err && list.len)
 		qsort(list.data, list.len, sizeof(*list.data), hotter);
 	for (size_t i = 0; !err && i < list.len; i++) {
