@@ -18,6 +18,7 @@
 #define MAX_ENTRIES   1024 /* calls from C into Python that one stack may have to be merged with native frames */
 #define NATIVE_REGS   64   /* words of struct pt_regs, then registers by DWARF number */
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
+#define NO_FRAME      (~0ull)
 
 /* A call from C into Python: `count` Python frames lie inwards of it. */
 struct py_entry {
@@ -67,10 +68,12 @@ struct scratch {
 	__u64 buf_last; /* highest offset in buf at which a whole frame lies */
 	__u64 inner;    /* all ones once the innermost frame has been passed */
 	__u64 instr_mask;
+	__u64 outer; /* 3.11, 3.12: the frame that called the evaluator, 0: none; NO_FRAME: never to be met */
+	__u64 open;  /* all ones: the chain does not close, for a frame is being linked or unlinked right now */
 	__u32 count;
 	__u32 outcome;
 	__u32 done;
-	__u32 pad;
+	__u32 retries; /* walks in a row that did not close */
 	struct py_layout lay;
 	__u8 object[256] __attribute__((aligned(8))); /* both are read by words */
 	__u8 buf[PAGE_BYTES + 272] __attribute__((aligned(8)));

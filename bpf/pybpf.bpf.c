@@ -55,6 +55,13 @@ static __always_inline bool clock__is_due(struct scratch *s)
 	return true;
 }
 
+/* The next tick is to be taken in place of this one. */
+static __always_inline void clock__put_off(struct scratch *s)
+{
+	s->slot -= cfg_period_ns;
+	s->due = s->clock;
+}
+
 /*
  * CLOCK_MONOTONIC, ns, to about a tick of ours: read once a jiffy (some 80 ns, mostly the counter), and carried on with the
  * ticks that have passed since. jiffies are a plain load, inlined by the verifier.
@@ -70,6 +77,9 @@ static __always_inline __u64 clock__now(struct scratch *s)
 	}
 	return s->jiffies_ns + (s->clock - s->jiffies_clock);
 }
+
+/* A walk falls into the entry of the evaluator once in a few hundred times at the most. */
+#define MAX_RETRIES 4
 
 /* Batches keep the verifier's longest path short: it gives up beyond 8192 jumps. */
 #define CODE_BATCH 64
@@ -243,6 +253,28 @@ static __always_inline int sample__python(struct scratch *s, const struct task_v
 	return outcome;
 }
 
+/*
+ * Whether the tick fell into the few ns in which the frames can't be told (walk__enter) and is to be put off. Where that
+ * seems to last, as with greenlets, which move C stacks about, frames are taken as they are from then on.
+ */
+static __always_inline bool sample__is_early(struct scratch *s, struct proc_info *p, int outcome)
+{
+	bool early = s->open || (s->outer && (outcome == PYBPF_FRAME_FAULT || outcome == PYBPF_FRAME_BAD));
+
+	if (!early || p->flags & PROC_UNCHECKED) {
+		s->retries = 0;
+		return false;
+	}
+	if (s->retries++ < MAX_RETRIES) {
+		clock__put_off(s);
+		return true;
+	}
+	s->retries = 0;
+	p->flags |= PROC_UNCHECKED;
+	proc__remember(s);
+	return false;
+}
+
 /* The frames behind the Python ones. ctx: struct bpf_perf_event_data, of which only the registers are read. */
 static __always_inline void sample__native(struct scratch *s, void *ctx, __u32 cpu)
 {
@@ -276,6 +308,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	s->native_outcome = PYBPF_OK;
 	s->native_leaf = 0;
 	s->entry_count = 0;
+	s->open = s->outer = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */
 		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);
@@ -289,7 +322,6 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		s->lay = *published;
 		s->layout = p->layout + 1;
 	}
-	s->shared.taken++;
 	if (!(p->flags & PROC_INTRODUCED) && task->mm && !proc__introduce(s, p, s->pid))
 		proc__remember(s);
 	emit__thread(s, id);
@@ -301,6 +333,9 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		outcome = PYBPF_NO_PYTHON;
 	else
 		outcome = sample__python(s, task, cpu);
+	if (sample__is_early(s, p, outcome))
+		return;
+	s->shared.taken++;
 	if ((cfg_native || cfg_kernel) && task->mm)
 		sample__native(s, ctx, cpu);
 	s->outcome = outcome;

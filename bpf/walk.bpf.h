@@ -88,7 +88,7 @@ static __always_inline __u64 tlbc__resolve(const struct scratch *s, __u64 code, 
 __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
-	__u64 frame, hash, base, last, tag, inner, instr_mask;
+	__u64 frame, hash, base, last, tag, inner, instr_mask, outer, open, no_entry;
 	__u16 code_at, previous_at, instr_at, owner_at, entry_at, tlbc_at;
 	__u32 count, entries, entry_mask, tlbc_mask;
 	__s64 entry;
@@ -100,6 +100,8 @@ __noinline int walk_batch(__u32 cpu)
 	count = s->count;
 	inner = s->inner;
 	instr_mask = s->instr_mask;
+	outer = s->outer;
+	open = s->open;
 	base = s->buf_addr;
 	last = s->buf_last;
 	tag = ~(__u64)s->lay.pointer_tag;
@@ -108,6 +110,8 @@ __noinline int walk_batch(__u32 cpu)
 	instr_at = s->lay.frame_instr;
 	owner_at = s->lay.frame_owner;
 	entry = s->lay.owner_entry;
+	/* where entry frames are, the outermost one is one: else a generator's frame is being unlinked right now */
+	no_entry = entry == PYBPF_NO_OFFSET ? 0 : NO_FRAME;
 	entry_at = s->lay.frame_entry;
 	entry_mask = entry_at ? 1 : 0;
 	entries = s->entry_count;
@@ -115,7 +119,7 @@ __noinline int walk_batch(__u32 cpu)
 	tlbc_mask = tlbc_at == PYBPF_NO_OFFSET ? 0 : TLBC_MAX;
 
 	for (int i = 0; i < WALK_BATCH; i++) {
-		__u64 at = frame - base, code, instr, previous, kept;
+		__u64 at = frame - base, code, instr, previous, kept, differs;
 		struct raw_frame *out;
 		__s64 below;
 
@@ -156,8 +160,14 @@ __noinline int walk_batch(__u32 cpu)
 			entries += (~(__u32)kept & 1) |
 				   (s->buf[(at & (PAGE_BYTES - 1)) + (entry_at & 0x7f)] & entry_mask);
 		}
-		if (!previous || previous == s->stop)
+		differs = previous ^ outer;
+		differs |= -differs; /* the top bit, unless they are equal: no branch either */
+		asm volatile("" : "+r"(differs));
+		open &= (__u64)((__s64)differs >> 63);
+		if (!previous || previous == s->stop) {
+			open |= kept & no_entry;
 			goto done;
+		}
 		if (previous == frame) {
 			s->outcome = PYBPF_FRAME_BAD;
 			goto done;
@@ -167,11 +177,13 @@ __noinline int walk_batch(__u32 cpu)
 	s->frame = frame;
 	s->hash = hash;
 	s->inner = inner;
+	s->open = open;
 	s->count = count;
 	s->entry_count = entries;
 	return 0;
 done:
 	s->hash = hash;
+	s->open = open;
 	s->count = count;
 	s->entry_count = entries;
 	s->done = 1;
@@ -300,14 +312,36 @@ static __always_inline int walk__find_tstate(struct proc_info *proc, const struc
 }
 
 /*
+ * For 3.11 and 3.12. The evaluator publishes its _PyCFrame before it fills it in (Python/ceval.c, _PyEval_EvalFrameDefault:
+ * compilers put some 20 instructions in between): for a few ns whatever was on the C stack before stands in it, an
+ * earlier call's frame as a rule. In a true one the chain goes on to the innermost frame of the evaluator before; before the
+ * first there is the root in the thread state, which has no frame. And in 3.11 a frame is popped before it is unlinked: none
+ * may lie at the top of the data stack or above. Sets s->outer and s->open; one read more. Returns the innermost frame.
+ */
+static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const __u64 cframe[2], const __u64 chunk[3])
+{
+	__u64 frame = cframe[0], before = cframe[1];
+
+	if (!frame && !before) /* the root itself */
+		return frame;
+	s->open = NO_FRAME;
+	if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)(before + s->lay.cframe_frame)) ||
+	    (!s->outer && before - tstate >= PAGE_BYTES) ||
+	    frame - chunk[1] < chunk[2] - chunk[1]) /* datastack_top, datastack_limit */
+		s->outer = NO_FRAME;
+	return frame;
+}
+
+/*
  * Sets up s for the walk of the thread whose state lies at `tstate`: s->frame is its innermost frame, 0 when no
  * Python code runs. Returns a pybpf_outcome.
  */
 static __always_inline int walk__begin(struct scratch *s, const struct py_layout *lay, __u64 tstate)
 {
 	__u16 at = lay->tstate_frame & (TSTATE_WINDOW / 2 - 1);
-	__u64 frame = 0, chunk = 0;
-	__u32 span = lay->tstate_chunk - at + 8;
+	bool cframes = lay->flags & PY_LAYOUT_CFRAME;
+	__u64 frame = 0, chunk[3] = {}, cframe[2];
+	__u32 span = lay->tstate_chunk - at + (cframes ? sizeof(chunk) : sizeof(*chunk));
 
 	s->frame = 0;
 	s->count = 0;
@@ -315,6 +349,8 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 	s->outcome = PYBPF_OK;
 	s->leaf = 0;
 	s->chunk = 0;
+	s->outer = 0;
+	s->open = 0;
 	s->inner = 0;
 	s->entry_count = 0;
 	s->cframe = 0;
@@ -329,18 +365,23 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 		if (bpf_probe_read_user(s->buf, span, (void *)(tstate + at)))
 			return PYBPF_TSTATE_FAULT;
 		frame = *(__u64 *)s->buf;
-		chunk = *(__u64 *)(s->buf + ((span - 8) & (TSTATE_WINDOW - 1)));
+		span = (span - (cframes ? sizeof(chunk) : sizeof(*chunk))) & (TSTATE_WINDOW - 1);
+		chunk[0] = *(__u64 *)(s->buf + span);
+		chunk[1] = *(__u64 *)(s->buf + span + 8);
+		chunk[2] = *(__u64 *)(s->buf + span + 16);
 	} else if (bpf_probe_read_user(&frame, sizeof(frame), (void *)(tstate + at))) {
 		return PYBPF_TSTATE_FAULT;
 	}
-	if (lay->flags & PY_LAYOUT_CFRAME) {
+	if (cframes) {
 		if (!frame)
 			return PYBPF_NO_PYTHON;
 		s->cframe = frame;
-		if (bpf_probe_read_user(&frame, sizeof(frame), (void *)(frame + lay->cframe_frame)))
+		/* current_frame, previous (Include/cpython/pystate.h, _PyCFrame) */
+		if (bpf_probe_read_user(cframe, sizeof(cframe), (void *)(frame + lay->cframe_frame)))
 			return PYBPF_TSTATE_FAULT;
+		frame = walk__enter(s, tstate, cframe, chunk);
 	}
-	s->chunk = chunk;
+	s->chunk = chunk[0];
 	s->frame = frame;
 	return frame && frame != s->stop ? PYBPF_OK : PYBPF_NO_PYTHON;
 }

@@ -33,6 +33,7 @@ static void begin(unsigned int minor, uint64_t frame)
 	if (lay.flags & PY_LAYOUT_CFRAME) {
 		image__write_u64(&memory, TSTATE + lay.tstate_frame, CFRAME);
 		image__write_u64(&memory, CFRAME + lay.cframe_frame, frame);
+		image__write_u64(&memory, CFRAME + lay.cframe_frame + 8, 0);
 	} else {
 		image__write_u64(&memory, TSTATE + lay.tstate_frame, frame);
 	}
