@@ -55,7 +55,7 @@ int cli__parse(const struct command *c, int argc, char **argv, int *rest,
 	}
 	longs[n] = (struct option){"help", no_argument, NULL, ID_HELP};
 	opterr = 0;
-	optind = 1;
+	optind = 0; /* glibc: forget what an earlier scan left unfinished; starts at argv[1] */
 	while ((which = getopt_long(argc, argv, shorts, longs, &index)) != -1) {
 		const struct cli_option *o = NULL;
 		int err;
