@@ -121,10 +121,12 @@ def compare(interpreter, folder):
 
 
 @pytest.mark.parametrize("interpreter", harness.interpreters.find(), ids=lambda i: i.id)
-def test_sampled_stacks_are_those_of_the_program(interpreter, tmp_path):
+def test_sampled_stacks_are_those_of_the_program(interpreter, tmp_path, record_property):
     counts, wrong = compare(interpreter, tmp_path)
     spinning = sum(n for leaf, n in counts.items() if leaf.startswith("spin_"))
-    print("%s: %d samples compared, %d differences (%s)" % (interpreter.id, spinning, len(wrong), dict(counts)))
+    without_gil = counts["spin_without_gil"] + counts["spin_hash"]
+    record_property("summary", "%-20s %6d samples compared, %d of them without the GIL: %d differences" % (
+        interpreter.id, spinning, without_gil, len(wrong)))
     assert not wrong, "%d differences:\n%s" % (len(wrong), "\n".join(wrong[:SHOWN]))
     assert spinning >= SAMPLES, counts
     # Nearly all time passes in the spins: what is between them is no refuge for wrong stacks.

@@ -35,7 +35,7 @@ class Target:
     # Every program can say things to its test, and hear from it. go() ends where the test says so.
     PREAMBLE = ("import sys as _sys\n"
                 "def say(*words):\n"
-                "    print(*words); _sys.stdout.flush()\n"
+                "    _sys.stdout.write(' '.join(map(str, words)) + '\\n'); _sys.stdout.flush()\n"
                 "def ready():\n"
                 "    say('ready')\n"
                 "def hear():\n"
