@@ -425,8 +425,11 @@ int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs)
 	bpf_object__for_each_program(p, k->skel->obj) {
 		struct bpf_prog_info info = {0};
 		uint32_t size = sizeof(info);
+		int fd = bpf_program__fd(p);
 
-		if (bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &size))
+		if (fd < 0) /* one that was not asked for */
+			continue;
+		if (bpf_obj_get_info_by_fd(fd, &info, &size))
 			return -errno;
 		*ns += info.run_time_ns;
 		*runs += info.run_cnt;
