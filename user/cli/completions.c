@@ -207,7 +207,7 @@ static void print_zsh(void)
 			zsh_option(o);
 		printf(" \\\n\t\t\t'(- *)'{-h,--help}'[this text]'");
 		if ((*c)->operands && !strcmp((*c)->operands, "@command")) {
-			printf(" \\\n\t\t\t'*::command:_normal'");
+			printf(" \\\n\t\t\t'(-)1:command:_command_names -e' \\\n\t\t\t'*::arguments:_normal'");
 		} else if ((*c)->operands) {
 			printf(" \\\n\t\t\t'1:operand");
 			zsh_action((*c)->operands);
