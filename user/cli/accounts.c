@@ -2,8 +2,15 @@
 #include "cli/accounts.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "base/str.h"
 #include "export/json.h"
+#include "export/text.h"
+#include "store/view.h"
+
+#define HOTTEST 5
 
 static uint64_t sum(const uint64_t *by_outcome)
 {
@@ -123,4 +130,30 @@ void accounts__json(const struct profile_accounts *a, const struct profile_meta 
 	json__end_object(&j);
 	json__end_object(&j);
 	fputc('\n', out);
+}
+
+int accounts__print_hottest(const struct profile *p, FILE *out)
+{
+	size_t samples = profile__sample_count(p), count = 0;
+	struct hot_function hot[HOTTEST];
+	struct str label = {0};
+	uint64_t all = 0;
+	int err = view__hottest(p, hot, HOTTEST, &count);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < samples; i++)
+		all += profile__sample(p, i)->count;
+	if (count && hot[0].self)
+		fputs("Hottest functions, by themselves and with what they call:\n", out);
+	for (size_t i = 0; i < count; i++) {
+		str__reset(&label);
+		err = err ?: text__visible(&label, hot[i].label, strlen(hot[i].label));
+		if (!err && hot[i].self)
+			fprintf(out, "  %5.1f %%  %5.1f %%  %s\n", 100.0 * (double)hot[i].self / (double)all,
+				100.0 * (double)hot[i].total / (double)all, str__cstr(&label));
+		free(hot[i].label);
+	}
+	str__free(&label);
+	return err;
 }

@@ -17,5 +17,7 @@ void accounts__print(const struct profile_accounts *a, FILE *out);
 /* The object that cli.md describes. */
 void accounts__json(const struct profile_accounts *a, const struct profile_meta *m, const char *output,
 		    const char *format, FILE *out);
+/* A few lines for people: the functions in which most samples were taken. 0 or -ENOMEM. */
+int accounts__print_hottest(const struct profile *p, FILE *out);
 
 #endif

@@ -214,6 +214,8 @@ static int finish(struct run *r, struct err *e)
 		fprintf(stderr, "Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n", r->format->words, path,
 			a->written, accounts__lost(a) + accounts__truncated(a));
 	err = write_json(r, path, e);
+	if (!r->opts.quiet && !err)
+		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (!r->opts.quiet)
 		accounts__print(a, stderr);
 	return err;

@@ -191,8 +191,10 @@ static int report(struct run *r, struct report *opts, struct err *e)
 		return err;
 	}
 	err = output__commit(take_ptr(r->output), e);
-	if (!err && !opts->quiet)
-		print_result(r);
+	if (err || opts->quiet)
+		return err;
+	err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
+	print_result(r);
 	return err;
 }
 
