@@ -84,7 +84,7 @@ struct py_layout {
 	__u16 str_state;   /* the u32 bit field (or u16 on 3.14+) */
 	__u16 str_ascii;   /* data of compact ASCII */
 	__u16 str_compact; /* data of compact non-ASCII */
-	__u16 str_legacy;  /* data pointer of legacy strings (<= 3.11) */
+	__u16 str_legacy;  /* data pointer of those that are not compact: legacy (<= 3.11), or of a subclass */
 	__u16 str_kind_shift; /* bit position of kind in state; compact and ascii are the bits above its three */
 	__u16 bytes_size;
 	__u16 bytes_data;

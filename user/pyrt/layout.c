@@ -151,7 +151,7 @@ static int overlay(const struct pyrt_binary *b, const void *runtime, size_t n, s
 					overlays[i].name, (unsigned long long)v, *to);
 		*to = (uint16_t)v;
 	}
-	l->abi.str_compact = (uint16_t)(l->abi.str_ascii + 16); /* utf8_length, utf8 */
+	l->abi.str_compact = l->abi.str_legacy = (uint16_t)(l->abi.str_ascii + 16); /* behind utf8_length, utf8 */
 	if (o.free_threaded) {
 		l->abi.flags |= PY_LAYOUT_FREE_THREADED;
 		shift_objects(&l->abi, 16);

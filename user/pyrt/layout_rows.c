@@ -25,7 +25,7 @@
 /* Include/cpython/unicodeobject.h from 3.12 on */
 #define OBJECTS                                                                                    \
 	.code_type = 8, .type_name = 24, .bytes_size = 16, .bytes_data = 32, .str_length = 16,     \
-	.str_state = 32, .str_ascii = 40, .str_compact = 56, .str_legacy = NO, .str_kind_shift = 2
+	.str_state = 32, .str_ascii = 40, .str_compact = 56, .str_legacy = 56, .str_kind_shift = 2
 
 /* Members that only newer versions have. */
 #define FRAME_OBJECTS                                                                              \
