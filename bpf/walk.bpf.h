@@ -273,6 +273,25 @@ static __always_inline int tstate__resolve_got(struct proc_info *proc, __u64 tp)
 }
 
 /*
+ * Until 3.11 the key stays with the first state that a thread had, also while it runs in another interpreter. The state
+ * that holds the GIL is the one it runs in, if it names this thread. One read, two when the thread has released the GIL.
+ */
+static __always_inline __u64 tstate__current(const struct proc_info *proc, const struct py_layout *lay, __u64 tp,
+					     __u64 by_key)
+{
+	__u64 current, thread;
+
+	if (!lay->runtime_current ||
+	    bpf_probe_read_user(&current, sizeof(current), (void *)(proc->runtime + lay->runtime_current)) ||
+	    !current || current == by_key)
+		return by_key;
+	/* pthread_self() is the thread pointer on x86-64; where it is not, by_key stays */
+	if (bpf_probe_read_user(&thread, sizeof(thread), (void *)(current + lay->tstate_thread_id)) || thread != tp)
+		return by_key;
+	return current;
+}
+
+/*
  * The address of the running thread's PyThreadState. Where it is to be looked for is found out here once for a process, when
  * the interpreter and the dynamic linker have told. Returns PYBPF_OK with *out set (0: the thread has none), or
  * PYBPF_TSTATE_FAULT. One read, 80 ns; two behind a pointer.
@@ -307,7 +326,7 @@ static __always_inline int walk__find_tstate(struct proc_info *proc, const struc
 		if (value == ~0ull)
 			value = 0;
 	}
-	*out = value;
+	*out = tstate__current(proc, lay, tp, value);
 	return PYBPF_OK;
 }
 

@@ -92,6 +92,9 @@ struct py_layout {
 	__u16 frame_entry;     /* is_entry (3.11): set in a frame that C code has called; 0: none */
 	__u16 cframe_previous; /* _PyCFrame.previous (3.11, 3.12); 0: none */
 	__u16 base_frame; /* 3.15: sentinel frame inside the tstate; reaching it proves completeness */
+	__u16 tstate_thread_id; /* pthread_self() of its thread */
+	__u16 pad;
+	__s32 runtime_current; /* the state that holds the GIL, counted from _PyRuntime (<= 3.11); 0: none */
 };
 
 /* How a thread finds its PyThreadState. */
@@ -386,7 +389,7 @@ struct rec_life {
 };
 
 #define PYBPF_ASSERT_SIZE(type, size) _Static_assert(sizeof(type) == (size), #type " changed its size")
-PYBPF_ASSERT_SIZE(struct py_layout, 84);
+PYBPF_ASSERT_SIZE(struct py_layout, 92);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct tstate_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 64);

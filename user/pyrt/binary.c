@@ -87,6 +87,7 @@ static int probe_old(struct elf *elf, struct pyrt_binary *b, struct err *e)
 		b->kind = PYRT_UNSUPPORTED;
 		return 0;
 	}
+	b->current = sym.value;
 	err = find_old_state(elf, b);
 	if (err)
 		return err__errno(e, err, "cannot read the code");

@@ -40,6 +40,7 @@ struct pyrt_binary {
 	uint64_t runtime;     /* link-time address of _PyRuntime; of what stands in for it in 3.6, which has none */
 	uint64_t runtime_size; /* bytes; 0: not known */
 	uint64_t tss_key;     /* link-time address of the gilstate's key (an int); 0: by the layout's row, or none */
+	uint64_t current;     /* 3.6: link-time address of the pointer to the state that holds the GIL; 0: by the layout's row */
 	uint64_t interpreters; /* 3.6: link-time address of the head of the list of interpreters; 0: by the layout's row */
 	bool shared;          /* a library, as opposed to an executable that contains the interpreter */
 	bool debug_offsets;   /* _PyRuntime begins with _Py_DebugOffsets (3.13+) */

@@ -166,6 +166,20 @@ static int overlay(const struct pyrt_binary *b, const void *runtime, size_t n, s
 	return 0;
 }
 
+/* Where the code says that the key is; what stands beside it in _PyRuntime moves with it. */
+static void set_key(const struct pyrt_binary *b, struct py_layout *a)
+{
+	uint64_t key = b->tss_key - b->runtime - 4;
+
+	if (b->tss_key && key < PYBPF_NO_OFFSET) {
+		if (a->runtime_current)
+			a->runtime_current += (int32_t)key - a->runtime_tss_key;
+		a->runtime_tss_key = (uint16_t)key;
+	}
+	if (b->current && (int64_t)(b->current - b->runtime) == (int32_t)(b->current - b->runtime))
+		a->runtime_current = (int32_t)(b->current - b->runtime);
+}
+
 int pyrt_layout__from_runtime(const struct pyrt_binary *b, const void *runtime, size_t n,
 			      struct pyrt_layout *out, struct err *e)
 {
@@ -195,8 +209,8 @@ int pyrt_layout__from_runtime(const struct pyrt_binary *b, const void *runtime, 
 			return err;
 	}
 	l.abi.version_hex = b->version_hex;
-	if (b->tss_key && b->tss_key - b->runtime - 4 < PYBPF_NO_OFFSET)
-		l.abi.runtime_tss_key = (uint16_t)(b->tss_key - b->runtime - 4);
+	set_key(b, &l.abi);
+	l.abi.tstate_thread_id = l.lists.tstate_thread_id;
 	set_sizes(&l.abi);
 	if (l.abi.frame_size > MAX_FRAME || l.abi.code_size > MAX_CODE)
 		return err__set(e, -ENOTSUP, "frames or code objects are longer than supported");

@@ -52,7 +52,7 @@ static const struct pyrt_layout rows[] = {
 	{ /* 3.7: as 3.6; Include/internal/pystate.h struct pyruntimestate */
 		.abi = {
 			.version_hex = HEX(7), FRAME_OBJECTS, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 1504,
+			.runtime_tss_key = 1504, .runtime_current = 1480,
 			.frame_instr = 104, .frame_size = 108,
 			.code_size = 120, .code_flags = 32, .code_firstlineno = 36,
 			.code_filename = 96, .code_name = 104, .code_linetable = 112,
@@ -64,7 +64,7 @@ static const struct pyrt_layout rows[] = {
 	{ /* 3.8: code.h (co_posonlyargcount); Include/internal/pycore_pystate.h struct pyruntimestate */
 		.abi = {
 			.version_hex = HEX(8), FRAME_OBJECTS, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 1392,
+			.runtime_tss_key = 1392, .runtime_current = 1368,
 			.frame_instr = 104, .frame_size = 108,
 			.code_size = 128, .code_flags = 36, .code_firstlineno = 40,
 			.code_filename = 104, .code_name = 112, .code_linetable = 120,
@@ -76,7 +76,7 @@ static const struct pyrt_layout rows[] = {
 	{ /* 3.9: Include/cpython/frameobject.h, cpython/code.h; internal/pycore_runtime.h */
 		.abi = {
 			.version_hex = HEX(9), FRAME_OBJECTS, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 584,
+			.runtime_tss_key = 584, .runtime_current = 568,
 			.frame_instr = 104, .frame_size = 108,
 			.code_size = 128, .code_flags = 36, .code_firstlineno = 40,
 			.code_filename = 104, .code_name = 112, .code_linetable = 120,
@@ -88,7 +88,7 @@ static const struct pyrt_layout rows[] = {
 	{ /* 3.10: as 3.9, with f_stackdepth in place of f_stacktop, and co_linetable; f_lasti in code units */
 		.abi = {
 			.version_hex = HEX(10), FRAME_OBJECTS, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 584,
+			.runtime_tss_key = 584, .runtime_current = 568,
 			.frame_instr = 96, .frame_size = 100,
 			.code_size = 128, .code_flags = 36, .code_firstlineno = 40,
 			.code_filename = 104, .code_name = 112, .code_linetable = 120,
@@ -101,7 +101,7 @@ static const struct pyrt_layout rows[] = {
 	   * cpython/code.h _PyCode_DEF, internal/pycore_runtime.h */
 		.abi = {
 			.version_hex = HEX(11), .flags = PY_LAYOUT_CFRAME, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 592,
+			.runtime_tss_key = 592, .runtime_current = 576,
 			.tstate_frame = 56, .cframe_frame = 8, .tstate_interp = 16,
 			.tstate_native_id = 160, .tstate_chunk = 296,
 			.frame_entry = 68, .cframe_previous = 16, .frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
