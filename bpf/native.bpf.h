@@ -259,13 +259,17 @@ __noinline int native_apply(__u32 cpu)
 	if (native__cfa(s, cpu, &cfa))
 		return PYBPF_NATIVE_FAULT;
 	fp = s->native_fp;
-	/* a signal's handler may have a stack of its own; otherwise frames only go up */
-	if (r->cfa != UNWIND_SIGNAL && (cfa <= s->native_sp || cfa & 7))
+	/*
+	 * A signal's handler may have a stack of its own; otherwise frames only go up, or are empty (arm64, where a call pushes
+	 * nothing).
+	 */
+	if (r->cfa != UNWIND_SIGNAL &&
+	    (cfa < s->native_sp || cfa & 7 || (cfa == s->native_sp && r->ra_off != UNWIND_RA_SAME)))
 		return PYBPF_NATIVE_BAD;
 	if (r->ra_off == UNWIND_RA_SAME) { /* still in the link register: arm64, innermost frame */
 		pc = s->native_lr;
 	} else {
-		saved = (r->cfa == UNWIND_SIGNAL ? s->native_sp : cfa) + r->ra_off;
+		saved = (r->flags & UNWIND_RA_AT_SP ? s->native_sp : cfa) + r->ra_off;
 		if (native__word(s, cpu, saved, &pc))
 			return PYBPF_NATIVE_FAULT;
 	}

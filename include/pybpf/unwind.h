@@ -36,7 +36,7 @@ enum unwind_cfa {
 	UNWIND_SP_DEREF, /* CFA = *(SP + cfa_off) + deref_off */
 	UNWIND_FP_DEREF, /* CFA = *(FP + cfa_off) + deref_off */
 	UNWIND_PLT,      /* CFA = SP + cfa_off + ((PC & 15) >= reg ? 8 : 0) */
-	UNWIND_SIGNAL,   /* CFA = *(SP + cfa_off), RA = *(SP + ra_off), FP = *(SP + fp_off) (`fp` says so, too) */
+	UNWIND_SIGNAL,   /* CFA = *(SP + cfa_off); UNWIND_FP_AT_SP and UNWIND_RA_AT_SP come with it */
 	UNWIND_UNKNOWN,  /* there is a rule, but none of these */
 };
 
@@ -45,7 +45,7 @@ enum unwind_fp {
 	UNWIND_FP_SAME,    /* as it is */
 	UNWIND_FP_SAVED,   /* *(CFA + fp_off) */
 	UNWIND_FP_AT_FP,   /* *(FP + fp_off): realigned stacks */
-	UNWIND_FP_AT_SP,   /* *(SP + fp_off): signal frames */
+	UNWIND_FP_AT_SP,   /* *(SP + fp_off): signal frames, and frames of more than 32 KB */
 	UNWIND_FP_UNKNOWN, /* lost, or a rule that is none of these */
 };
 
@@ -56,6 +56,7 @@ enum unwind_flag {
 	 */
 	UNWIND_SIGNAL_FRAME = 1 << 0,
 	UNWIND_RA_SIGNED = 1 << 1, /* the return address carries a pointer authentication code (arm64): mask it */
+	UNWIND_RA_AT_SP = 1 << 2,  /* RA = *(SP + ra_off): signal frames, and frames of more than 32 KB (arm64) */
 };
 
 #define UNWIND_RA_SAME 0x7fff /* ra_off: the return address is still in the link register (arm64) */
@@ -64,7 +65,7 @@ struct unwind_rule {
 	__s32 cfa_off;
 	__s32 deref_off;
 	__s16 fp_off;
-	__s16 ra_off; /* RA = *(CFA + ra_off), -8 on x86-64; UNWIND_RA_SAME; UNWIND_SIGNAL */
+	__s16 ra_off; /* RA = *(CFA + ra_off), -8 on x86-64; or UNWIND_RA_SAME, UNWIND_RA_AT_SP */
 	__u8 cfa;     /* enum unwind_cfa */
 	__u8 reg;     /* UNWIND_REG: DWARF register number; UNWIND_PLT: where in 16 bytes the push has happened */
 	__u8 fp;      /* enum unwind_fp */

@@ -326,6 +326,14 @@ static bool same_cfa(const struct file *f, const struct entry *e, const char *sa
 	return ours->cfa == UNWIND_REG && ours->reg == reg;
 }
 
+/* Is our place, of a kind that is from CFA or one that is from SP, the one of readelf's "c-N"? */
+static bool same_place(const struct unwind_rule *ours, bool from_cfa, bool from_sp, int64_t off, const char *says)
+{
+	int64_t from = from_sp && ours->cfa == UNWIND_SP ? off - ours->cfa_off : off;
+
+	return (from_cfa || from_sp) && says[0] == 'c' && from == strtoll(says + 1, NULL, 10);
+}
+
 static bool same(const struct file *f, const struct entry *e, const struct row *row, const struct unwind_rule *ours)
 {
 	const char *ra = row->says[RA], *fp = row->says[FP];
@@ -339,7 +347,8 @@ static bool same(const struct file *f, const struct entry *e, const struct row *
 	if (!strcmp(row->says[CFA], "exp") && ours->cfa == UNWIND_UNKNOWN)
 		return by_expression(f, e, CFA, ours);
 	if (!strcmp(ra, "exp") ? !by_expression(f, e, RA, ours)
-	    : ra[0] == 'c'     ? ours->ra_off != strtol(ra + 1, NULL, 10)
+	    : ra[0] == 'c'     ? !same_place(ours, !(ours->flags & UNWIND_RA_AT_SP), ours->flags & UNWIND_RA_AT_SP,
+					     ours->ra_off, ra)
 			       : ours->ra_off != UNWIND_RA_SAME)
 		return false;
 	if (!same_cfa(f, e, row->says[CFA], ours))
@@ -350,7 +359,7 @@ static bool same(const struct file *f, const struct entry *e, const struct row *
 	if (!strcmp(fp, "exp"))
 		return by_expression(f, e, FP, ours);
 	if (fp[0] == 'c')
-		return ours->fp == UNWIND_FP_SAVED && ours->fp_off == strtol(fp + 1, NULL, 10);
+		return same_place(ours, ours->fp == UNWIND_FP_SAVED, ours->fp == UNWIND_FP_AT_SP, ours->fp_off, fp);
 	return ours->fp == UNWIND_FP_UNKNOWN;
 }
 

@@ -161,6 +161,18 @@ static bool cfa_rule(const struct cfi_arch *arch, const struct cfi_state *s, str
 	}
 }
 
+/*
+ * True and the offset from SP of what is at CFA + `off`, for frames so large that this does not fit: they are
+ * arm64's, where registers are saved at the lower end.
+ */
+static bool from_sp(int64_t off, const struct unwind_rule *rule, int64_t *out)
+{
+	if (rule->cfa != UNWIND_SP || !fits32(off) || !fits16(off + rule->cfa_off))
+		return false;
+	*out = off + rule->cfa_off;
+	return true;
+}
+
 static void fp_rule(const struct cfi_arch *arch, const struct cfi_where *fp, struct unwind_rule *rule)
 {
 	int64_t off = 0;
@@ -171,6 +183,8 @@ static void fp_rule(const struct cfi_arch *arch, const struct cfi_where *fp, str
 	} else if (fp->how == CFI_OFFSET && fits16(fp->value)) {
 		rule->fp = UNWIND_FP_SAVED;
 		off = fp->value;
+	} else if (fp->how == CFI_OFFSET && from_sp(fp->value, rule, &off)) {
+		rule->fp = UNWIND_FP_AT_SP;
 	} else if (fp->how == CFI_EXPR && fp->expr.form == CFI_FORM_REG && fits16(fp->expr.off) &&
 		   (fp->expr.reg == arch->fp || fp->expr.reg == arch->sp)) {
 		rule->fp = fp->expr.reg == arch->fp ? UNWIND_FP_AT_FP : UNWIND_FP_AT_SP;
@@ -182,8 +196,15 @@ static void fp_rule(const struct cfi_arch *arch, const struct cfi_where *fp, str
 /* False when the return address cannot be found by a table's rule. */
 static bool ra_rule(const struct cfi_arch *arch, const struct cfi_where *ra, struct unwind_rule *rule)
 {
+	int64_t off;
+
 	if (ra->how == CFI_OFFSET && fits16(ra->value)) {
 		rule->ra_off = (int16_t)ra->value;
+		return true;
+	}
+	if (ra->how == CFI_OFFSET && from_sp(ra->value, rule, &off)) {
+		rule->ra_off = (int16_t)off;
+		rule->flags |= UNWIND_RA_AT_SP;
 		return true;
 	}
 	if (ra->how == CFI_UNSPECIFIED || ra->how == CFI_SAME) {
@@ -194,6 +215,7 @@ static bool ra_rule(const struct cfi_arch *arch, const struct cfi_where *ra, str
 	if (ra->how == CFI_EXPR && ra->expr.form == CFI_FORM_REG && ra->expr.reg == arch->sp && fits16(ra->expr.off) &&
 	    rule->cfa == UNWIND_SP_DEREF && !rule->deref_off && rule->fp == UNWIND_FP_AT_SP) {
 		rule->cfa = UNWIND_SIGNAL;
+		rule->flags |= UNWIND_RA_AT_SP;
 		rule->ra_off = (int16_t)ra->expr.off;
 		return true;
 	}
@@ -204,6 +226,7 @@ static void make_rule(const struct run *r, struct unwind_rule *out)
 {
 	const struct cfi_state *s = &r->state;
 	struct unwind_rule rule = {.flags = r->cie->signal ? UNWIND_SIGNAL_FRAME : 0};
+	bool known;
 
 	if (s->ra.how == CFI_UNDEFINED) {
 		*out = (struct unwind_rule){.cfa = UNWIND_END};
@@ -211,10 +234,9 @@ static void make_rule(const struct run *r, struct unwind_rule *out)
 	}
 	if (s->ra_signed)
 		rule.flags |= UNWIND_RA_SIGNED;
+	known = cfa_rule(r->arch, s, &rule);
 	fp_rule(r->arch, &s->fp, &rule);
-	if (!cfa_rule(r->arch, s, &rule) || !ra_rule(r->arch, &s->ra, &rule))
-		rule = (struct unwind_rule){.cfa = UNWIND_UNKNOWN};
-	*out = rule;
+	*out = known && ra_rule(r->arch, &s->ra, &rule) ? rule : (struct unwind_rule){.cfa = UNWIND_UNKNOWN};
 }
 
 /* Hands over what holds from r->at on. */
