@@ -88,6 +88,40 @@ int str__add_utf8(struct str *s, uint32_t c)
 	return str__add(s, out, n);
 }
 
+/* How many bytes of p are one well-formed character (Unicode 15.0, table 3-7), 0 when they are none. */
+static size_t utf8_length(const unsigned char *p, size_t n)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+
+	if (!len || len > n)
+		return 0;
+	if (p[0] == 0xe0)
+		low = 0xa0;
+	else if (p[0] == 0xed)
+		high = 0x9f;
+	else if (p[0] == 0xf0)
+		low = 0x90;
+	else if (p[0] == 0xf4)
+		high = 0x8f;
+	for (size_t i = 1; i < len; i++, low = 0x80, high = 0xbf) {
+		if (p[i] < low || p[i] > high)
+			return 0;
+	}
+	return len;
+}
+
+void str__make_plain(struct str *s, size_t from)
+{
+	for (size_t i = from, len; i < s->len; i += len) {
+		len = utf8_length((unsigned char *)s->data + i, s->len - i);
+		if (!len || (unsigned char)s->data[i] < 0x20 || s->data[i] == 0x7f) {
+			s->data[i] = '?';
+			len = 1;
+		}
+	}
+}
+
 void str__reset(struct str *s)
 {
 	s->len = 0;

@@ -20,6 +20,8 @@ int str__addc(struct str *s, char c);
 int str__addf(struct str *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Adds code point `c` as UTF-8; lone surrogates as the three bytes that "surrogatepass" gives. */
 int str__add_utf8(struct str *s, uint32_t c);
+/* Makes one line of UTF-8 out of the bytes from `from` on: those that are none, and control characters, become "?". */
+void str__make_plain(struct str *s, size_t from);
 void str__reset(struct str *s); /* empties, keeps the memory */
 void str__free(struct str *s);
 const char *str__cstr(const struct str *s);

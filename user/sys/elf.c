@@ -230,6 +230,33 @@ int elf_load_sections(struct elf *elf)
 	return 0;
 }
 
+size_t elf__section_count(struct elf *elf)
+{
+	return elf_load_sections(elf) ? 0 : elf->shnum;
+}
+
+int elf__section_at(struct elf *elf, size_t i, struct elf_section *out)
+{
+	int err = elf_load_sections(elf);
+	const Elf64_Shdr *s;
+
+	if (err)
+		return err;
+	if (i >= elf->shnum)
+		return -ENOENT;
+	s = &elf->sections[i];
+	*out = (struct elf_section){
+		.type = s->sh_type,
+		.flags = s->sh_flags,
+		.addr = s->sh_addr,
+		.offset = s->sh_offset,
+		.size = s->sh_size,
+		.link = s->sh_link,
+		.entsize = s->sh_entsize,
+	};
+	return 0;
+}
+
 int elf__section(struct elf *elf, const char *name, struct elf_section *out)
 {
 	size_t pos = 0;
@@ -248,16 +275,7 @@ int elf__next_section(struct elf *elf, const char *name, size_t *pos, struct elf
 
 		if (s->sh_name >= elf->names_size || strcmp(elf->names + s->sh_name, name) != 0)
 			continue;
-		*out = (struct elf_section){
-			.type = s->sh_type,
-			.flags = s->sh_flags,
-			.addr = s->sh_addr,
-			.offset = s->sh_offset,
-			.size = s->sh_size,
-			.link = s->sh_link,
-			.entsize = s->sh_entsize,
-		};
-		return 0;
+		return elf__section_at(elf, *pos - 1, out);
 	}
 	return -ENOENT;
 }

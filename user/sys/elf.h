@@ -73,6 +73,11 @@ int elf__section(struct elf *elf, const char *name, struct elf_section *out);
 /* Each section of that name in turn: *pos is 0 at first. Returns as elf__section; -ENOENT after the last one. */
 int elf__next_section(struct elf *elf, const char *name, size_t *pos, struct elf_section *out);
 
+/* How many sections there are; 0 when there are none or they can't be read. */
+size_t elf__section_count(struct elf *elf);
+/* Section by number. 0, -ENOENT, or what reading failed with. */
+int elf__section_at(struct elf *elf, size_t i, struct elf_section *out);
+
 /*
  * Defined dynamic symbol by name, through DT_GNU_HASH, or DT_HASH where that is missing. A few preads, also for
  * names that are not there. 0, -ENOENT, or what reading failed with.
