@@ -41,7 +41,7 @@ ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(DEFS) $(INCLUDES) $(SANITIZERS) -MMD
 LDFLAGS ?=
 ALL_LDFLAGS = $(LDFLAGS) $(SANITIZERS)
 LIBBPF_A := $(firstword $(wildcard /usr/lib/$(MACHINE)-linux-gnu/libbpf.a /usr/lib64/libbpf.a /usr/lib/libbpf.a))
-LIBS := $(LIBBPF_A) -ljansson -lelf -lz -lm -pthread
+LIBS := $(LIBBPF_A) -ljansson -ldw -lelf -liberty -llzma -lz -lm -pthread
 ifdef SANITIZE
 CFLAGS := -O1 -g
 SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
