@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define KEY_OFFSET 4 /* Include/cpython/pythread.h, Py_tss_t: the flag, then the key */
+
 enum register_number { RAX = 0, RSP = 4, RDI = 7 };
 
 enum what {
@@ -19,7 +21,8 @@ enum what {
 	FIELD,     /* what the memory at (the word at `address`) + offset holds */
 	THREAD,    /* thread pointer + offset */
 	THREAD_WORD, /* thread pointer + the word at `address` + offset */
-	BLOCK,     /* __tls_get_addr of `address`, plus offset */
+	BLOCK,     /* what a function returned for `address`, plus offset: if __tls_get_addr, a TLS block */
+	RESULT,    /* what a function returned for WORD */
 	DESCRIPTOR, /* what the TLS descriptor at `address` gives, plus offset */
 	THREAD_DESCRIPTOR, /* thread pointer + that */
 };
@@ -93,7 +96,7 @@ static struct value moved(struct value v, int64_t by)
 		v.address += (uint64_t)by;
 	else if (v.what != UNKNOWN)
 		v.offset += by;
-	if (v.what == FIELD)
+	if (v.what == FIELD || v.what == RESULT)
 		v.what = UNKNOWN;
 	return v;
 }
@@ -198,15 +201,17 @@ static void leave(struct machine *m)
 			m->regs[r] = (struct value){0};
 	if (argument.what == ADDRESS)
 		m->regs[RAX] = (struct value){BLOCK, argument.address, 0};
+	else if (argument.what == WORD && argument.offset)
+		m->regs[RAX] = (struct value){RESULT, argument.address, argument.offset};
 }
 
 /*
  * &autoTSSkey in the first argument of a function that is not __tls_get_addr: told by the instruction behind, which would
- * read what that returned. The key follows the flag (Include/cpython/pythread.h, Py_tss_t).
+ * read what that returned.
  */
 static bool is_key_address(struct machine *m, struct value argument)
 {
-	struct value key = moved(argument, 4);
+	struct value key = moved(argument, KEY_OFFSET);
 
 	if (argument.what == ADDRESS)
 		found(m, PYRT_ACCESS_MEMORY, key);
@@ -287,15 +292,25 @@ static bool branch(struct machine *m, const struct prefixes *p, uint8_t op)
 	}
 	if ((is_call ? tests_result(m) : true) && is_key_address(m, argument))
 		return true;
+	if (op != 0xff && !is_call && argument.what == UNKNOWN && by >= 0 && (uint64_t)by < m->n - m->at) {
+		m->at += (size_t)by; /* on to the end of the function */
+		return true;
+	}
 	leave(m);
 	return is_call;
 }
 
-/* The end: a word of memory that is returned. */
+/* The end: returned is a word of memory, or what PyThread_tss_get has returned. */
 static void ret(struct machine *m)
 {
-	if (m->regs[RAX].what == WORD && m->regs[RAX].offset == 0)
-		found(m, PYRT_ACCESS_MEMORY, m->regs[RAX]);
+	struct value v = m->regs[RAX];
+
+	if (v.what == WORD && v.offset == 0)
+		found(m, PYRT_ACCESS_MEMORY, v);
+	else if (v.what == BLOCK && v.offset == 0)
+		found(m, PYRT_ACCESS_MEMORY, (struct value){ADDRESS, v.address + KEY_OFFSET, 0});
+	else if (v.what == RESULT)
+		found(m, PYRT_ACCESS_INDIRECT, (struct value){WORD, v.address, v.offset + KEY_OFFSET});
 }
 
 /* One instruction. False when the code ends, or what follows is not understood. */
@@ -373,6 +388,8 @@ static bool step(struct machine *m)
 			m->regs[o.reg].what = plus_thread(m->regs[o.reg].what);
 		else if (m->regs[o.reg].what == THREAD && o.place.what == ADDRESS)
 			m->regs[o.reg] = (struct value){THREAD_WORD, o.place.address, m->regs[o.reg].offset};
+		else if (m->regs[o.reg].what == CONSTANT && o.place.what == ADDRESS)
+			m->regs[o.reg] = (struct value){WORD, o.place.address, m->regs[o.reg].offset};
 		else
 			return false;
 		break;
