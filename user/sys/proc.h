@@ -40,6 +40,8 @@ struct proc_map {
 struct proc_maps;
 /* 0, -ESRCH, -EPERM or -EACCES, -ENOMEM. */
 int proc_maps__open(pid_t pid, struct proc_maps **out, struct err *e);
+/* Out of a file like /proc/PID/maps, which is closed with the rest, and at once when that fails. 0 or -ENOMEM. */
+int proc_maps__from_fd(int fd, struct proc_maps **out, struct err *e);
 int proc_maps__next(struct proc_maps *it, struct proc_map *out); /* 1, 0 at the end, or -errno */
 void proc_maps__close(struct proc_maps *it);
 

@@ -14,33 +14,39 @@
 #include "base/cleanup.h"
 #include "sys/elf.h"
 
-#define LINE_MAX_BYTES (8 << 10) /* a path is at most 4 KB, but each newline in it shows as 4 characters */
-#define BUFFER         (32 << 10)
+#define BUFFER (32 << 10) /* paths longer than 4 KB exist; lines beyond this are passed over */
 
 struct proc_maps {
 	int fd;
 	size_t at, len;
-	bool end;
+	bool end, passing_over;
 	char buf[BUFFER + 1];
 };
 
 int proc_maps__open(pid_t pid, struct proc_maps **out, struct err *e)
 {
-	_cleanup_close_ int fd = -1;
-	struct proc_maps *it;
 	char path[64];
+	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err__errno(e, errno == ENOENT ? -ESRCH : -errno,
 				  "cannot read the mappings of process %d", (int)pid);
-	it = malloc(sizeof(*it));
-	if (!it)
+	return proc_maps__from_fd(fd, out, e);
+}
+
+int proc_maps__from_fd(int fd, struct proc_maps **out, struct err *e)
+{
+	struct proc_maps *it = malloc(sizeof(*it));
+
+	if (!it) {
+		close(fd);
 		return err__set(e, -ENOMEM, "out of memory");
-	it->fd = take_fd(fd);
+	}
+	it->fd = fd;
 	it->at = it->len = 0;
-	it->end = false;
+	it->end = it->passing_over = false;
 	*out = it;
 	return 0;
 }
@@ -64,16 +70,22 @@ static int next_line(struct proc_maps *it, char **line)
 		if (newline) {
 			*newline = '\0';
 			it->at = (size_t)(newline - it->buf) + 1;
-			*line = start;
-			return 1;
+			if (!it->passing_over) {
+				*line = start;
+				return 1;
+			}
+			it->passing_over = false;
+			continue;
 		}
 		if (it->end)
 			return 0;
 		memmove(it->buf, start, it->len - it->at);
 		it->len -= it->at;
 		it->at = 0;
-		if (it->len > LINE_MAX_BYTES)
-			return -EINVAL;
+		if (it->len == BUFFER) {
+			it->passing_over = true;
+			it->len = 0;
+		}
 		got = read(it->fd, it->buf + it->len, BUFFER - it->len);
 		if (got < 0 && errno == EINTR)
 			continue;
