@@ -19,7 +19,7 @@
 
 struct person {
 	uint64_t identity;
-	bool introduced;
+	bool introduced, leaving;
 	uint32_t pid;
 	uint32_t process; /* id in the profile */
 	const struct interp *interp;     /* NULL: not told */
@@ -116,8 +116,11 @@ static struct person *people__find(const struct people *all, uint64_t identity)
 /* Its samples may still be on their way: it goes at the end of the next round. */
 static void people__leave(struct people *all, uint64_t identity)
 {
-	if (people__find(all, identity) && vec__push(&all->leaving, identity))
+	struct person *who = people__find(all, identity);
+
+	if (!who || who->leaving || vec__push(&all->leaving, identity))
 		return; /* no memory: it stays until the end */
+	who->leaving = true;
 }
 
 void people__end_round(struct people *all)
