@@ -15,6 +15,7 @@
 #include "cli/stop.h"
 #include "collect/collect.h"
 #include "collect/probe.h"
+#include "export/text.h"
 
 #define STEP_MS 100
 
@@ -129,6 +130,19 @@ static void draw_progress(struct run *r)
 		collect__live_processes(r->collect));
 }
 
+/* A line each, once. In the middle of a progress line, which is drawn anew. A file's name may hold anything. */
+static void print_notices(struct run *r)
+{
+	const char *notice;
+
+	while ((notice = collect__next_notice(r->collect))) {
+		_cleanup_(str__free) struct str line = {0};
+
+		if (!r->opts.quiet && !text__visible(&line, notice, strlen(notice)))
+			fprintf(stderr, "%spybpf: %s\n", r->progress ? "\r\033[K" : "", str__cstr(&line));
+	}
+}
+
 /* Samples until something ends it. 0 or -errno; *why says what to tell the user, "" for nothing. */
 static int sample(struct run *r, const char **why, struct err *e)
 {
@@ -144,6 +158,7 @@ static int sample(struct run *r, const char **why, struct err *e)
 		err = collect__step(r->collect, (int)((left + 999999) / 1000000), e);
 		if (err < 0)
 			return err;
+		print_notices(r);
 		if (stop__requested()) {
 			*why = "Stopped sampling because Control-C pressed";
 			return 0;
@@ -238,6 +253,7 @@ static int record(struct run *r, struct err *e)
 	if (*why && !r->opts.quiet)
 		fprintf(stderr, "%s\n", why);
 	err = collect__stop(r->collect, e);
+	print_notices(r);
 	return err ? err : finish(r, e);
 }
 

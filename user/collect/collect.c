@@ -486,6 +486,11 @@ uint32_t collect__cpus(const struct collect *c)
 	return c->cpus;
 }
 
+const char *collect__next_notice(struct collect *c)
+{
+	return interps__next_notice(c->interps);
+}
+
 struct profile *collect__take_profile(struct collect *c)
 {
 	return take_ptr(c->profile);

@@ -62,6 +62,9 @@ uint64_t collect__elapsed_ns(const struct collect *c);
 uint64_t collect__live_processes(const struct collect *c);
 uint32_t collect__cpus(const struct collect *c);
 
+/* What the user should know of an interpreter that was met, one line, each told once; NULL: nothing new. See interps.h. */
+const char *collect__next_notice(struct collect *c);
+
 /* The finished profile, meta data and accounts included. The caller's from now on. NULL when it was taken before. */
 struct profile *collect__take_profile(struct collect *c);
 

@@ -31,6 +31,8 @@ struct interps {
 	void *found_arg;
 	struct vec(struct interp *) known; /* by index of the layout; processes keep these addresses */
 	struct listed *listed;
+	struct vec(char *) notices; /* those from `noticed` on have not been told yet */
+	size_t noticed;
 	struct vec(struct unchecked) unchecked;
 	struct hmap sources; /* ways to a thread's state that were found to be right */
 	struct hmap refused; /* pids of processes whose layout was found to be wrong */
@@ -58,6 +60,9 @@ void interps__free(struct interps *x)
 	if (!x)
 		return;
 	listed__free(x->listed);
+	vec__foreach(&x->notices, notice)
+		free(*notice);
+	vec__free(&x->notices);
 	pyfiles__free(x->files);
 	vec__foreach(&x->known, interp)
 		free(*interp);
@@ -100,6 +105,39 @@ static int add_layout(struct interps *x, const struct pyfile *file, uint32_t *in
 	if (!err)
 		fresh = NULL; /* the list's own */
 	return err;
+}
+
+/* Once for each file: some lines are compared, of the few that there ever are. */
+static void notice(struct interps *x, const struct pyfile *file)
+{
+	const char *what = file->usable ? file->layout.warning : file->why;
+	char *line;
+
+	if (!*what || asprintf(&line, "%s: %s", file->path, what) < 0)
+		return;
+	vec__foreach(&x->notices, it) {
+		if (!strcmp(*it, line)) {
+			free(line);
+			return;
+		}
+	}
+	if (vec__push(&x->notices, line))
+		free(line);
+}
+
+/* Is there something to say of the layout? Asked once. */
+static bool needs_notice(struct interps *x, uint32_t layout)
+{
+	bool asked = layout >= x->known.len || x->known.data[layout]->noticed;
+
+	if (!asked)
+		x->known.data[layout]->noticed = true;
+	return !asked;
+}
+
+const char *interps__next_notice(struct interps *x)
+{
+	return x->noticed < x->notices.len ? x->notices.data[x->noticed++] : NULL;
 }
 
 /* What the kernel needs to know of a file; *file NULL: it holds no Python. */
@@ -226,6 +264,7 @@ static bool check(struct interps *x, uint32_t pid, unsigned int tries)
 	if (pyproc__find(x->files, (pid_t)pid, &p, NULL) <= 0)
 		return true;
 	if (!p.file->usable) {
+		notice(x, p.file);
 		hmap__put(&x->refused, pid, 1);
 		publish_again(x, &p);
 		return true;
@@ -251,8 +290,12 @@ void interps__on_proc(struct interps *x, const struct rec_proc *r)
 	struct pyproc p;
 
 	hmap__del(&x->refused, r->pid); /* it may be another process, or program, than the one that was */
-	if (r->flags & PROC_LISTED && pyproc__find(x->files, (pid_t)r->pid, &p, NULL) > 0)
-		listed__add(x->listed, &p);
+	if ((r->flags & (PROC_LISTED | PROC_UNSUPPORTED) || needs_notice(x, r->layout)) &&
+	    pyproc__find(x->files, (pid_t)r->pid, &p, NULL) > 0) {
+		notice(x, p.file);
+		if (r->flags & PROC_LISTED)
+			listed__add(x->listed, &p);
+	}
 	if (!check(x, r->pid, 0) && x->unchecked.len < MAX_UNCHECKED && vec__push(&x->unchecked, later))
 		return; /* no memory: it stays unchecked */
 }

@@ -21,12 +21,19 @@ struct interps;
 struct interp {
 	struct py_layout layout;
 	char version[48]; /* "3.13.0", "3.13.0 free-threaded" */
+	bool noticed;     /* what there was to say of it has been said */
 	bool proven;      /* a live process has shown that the layout is true */
 };
 
 /* k must outlive it; NULL when out of memory. */
 struct interps *interps__new(struct kernel *k);
 void interps__free(struct interps *x); /* NULL is fine */
+
+/*
+ * What the user should know of an interpreter that has been met, one line, each told once: that it cannot be read and why, or
+ * that it is newer than this program. NULL: nothing new. Valid as long as x.
+ */
+const char *interps__next_notice(struct interps *x);
 
 /* Calls fn for each process whose interpreter has been published from now on. */
 void interps__on_found(struct interps *x, void (*fn)(void *arg, uint32_t pid), void *arg);

@@ -36,7 +36,7 @@ int linetable__kind_for(uint32_t version_hex)
 {
 	uint32_t minor = version_hex >> 16 & 0xff;
 
-	if (version_hex >> 24 != 3 || minor < 6 || minor > 15)
+	if (version_hex >> 24 != 3 || minor < 6)
 		return -ENOTSUP;
 	if (minor <= 9)
 		return LINETABLE_LNOTAB;

@@ -37,8 +37,8 @@ struct py_location {
 	int32_t end_column;
 };
 
-/* The kind of table of a released version (PY_VERSION_HEX), or -ENOTSUP: older than 3.6, newer
- * than 3.15. */
+/* The kind of table of a version (PY_VERSION_HEX): for one that is newer than this program the newest. -ENOTSUP when it
+ * is older than 3.6. */
 int linetable__kind_for(uint32_t version_hex);
 
 /*
