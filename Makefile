@@ -178,9 +178,14 @@ unit: $(UNIT_BINS)
 check:
 	$(Q)JOBS=$(JOBS) PYTHON=$(PYTHON) MAKE="$(MAKE)" scripts/check.sh
 
+# The object for the machine that this one is not, to see that it compiles.
+.PHONY: bpf-arm64
+bpf-arm64:
+	$(Q)$(MAKE) -s ARCH=arm64 B=$(B)/arm64 $(B)/arm64/pybpf.bpf.o
+
 # Debian's kernels in QEMU: `make check-kernels KERNELS="5.10 6.12"` (see tests/kernels/test_kernels.py).
 .PHONY: check-kernels
-check-kernels: $(B)/pybpf $(B)/tests/verify
+check-kernels: $(B)/pybpf $(B)/tests/verify bpf-arm64
 	$(Q)PYBPF_BUILD=$(abspath $(B)) PYBPF_KERNELS="$(KERNELS)" $(PYTHON) -m pytest -q -p no:cacheprovider tests/kernels
 
 # Each fuzzer for FUZZ_SECONDS; what it finds stays in build-fuzz/.

@@ -33,6 +33,10 @@ MILL = f"""
 exec pybpf record -r 200 -F -f raw -o /out/{{name}}.raw --json=/out/{{name}}.json --quiet -- \\
     {{python}} /tests/mill.py {MILL_SECONDS}
 """
+PUMP = """
+exec pybpf record --native --kernel -r 100 -F -f raw -o /out/{name}.raw --json=/out/{name}.json --quiet -- \\
+    {python} /tests/pump.py 5
+"""
 DIVE = """
 pids=
 for python in {pythons}; do
@@ -57,15 +61,18 @@ kill $pids
 exit $status
 """
 ALL = """
+wait_for() {{
+	until [ -e "$1" ]; do
+		kill -0 $2 || exit 1
+		sleep 0.2
+	done
+}}
 {first} /tests/dive.py 3 /tmp/first >&2 &
 first=$!
-until [ -e /tmp/first ]; do
-	kill -0 $first || exit 1
-	sleep 0.2
-done
-pybpf record --all-python -d 8 -r 100 -F -f raw -o /out/{name}.raw --json 2>/tmp/words &
+wait_for /tmp/first $first
+pybpf record --all-python -r 100 -F -f raw -o /out/{name}.raw --json 2>/tmp/words &
 record=$!
-until grep -q ^Sampling /tmp/words; do
+until grep -qs ^Sampling /tmp/words; do
 	kill -0 $record || exit 1
 	sleep 0.2
 done
@@ -73,6 +80,10 @@ done
 second=$!
 /bin/busybox sh -c '{third} /tests/dive.py 5 /tmp/third & echo $! >/tmp/third.pid; wait' >&2 &
 third=$!
+wait_for /tmp/second $second
+wait_for /tmp/third $third
+sleep 4
+kill -INT $record
 wait $record
 status=$?
 cat /tmp/words >&2
@@ -100,6 +111,8 @@ def cases():
     scripts = {"check": CHECK, "verify": VERIFY}
     for name, path in have.items():
         scripts[f"mill-{name}"] = MILL.format(name=f"mill-{name}", python=path)
+    # tables take a guest long to make: one interpreter, that with a library to itself if there is one
+    scripts["pump"] = PUMP.format(name="pump", python=paths[min(1, len(paths) - 1)])
     scripts["dive"] = DIVE.format(name="dive", depths=" ".join(map(str, DEPTHS)), pythons=" ".join(paths))
     scripts["all"] = ALL.format(name="all", first=paths[0], second=paths[-1], third=paths[len(paths) // 2])
     return scripts
@@ -122,7 +135,7 @@ def build_image(path):
     image.program(os.path.join(BUILD, "pybpf"), "/tests/bin/pybpf")
     image.program(os.path.join(BUILD, "tests", "verify"), "/tests/bin/verify")
     image.file(os.path.join(BUILD, "pybpf.bpf.o"), "/tests/pybpf.bpf.o")
-    for name in ("mill.py", "dive.py"):
+    for name in ("mill.py", "dive.py", "pump.py"):
         image.file(os.path.join(HERE, name), f"/tests/{name}")
     for python in pythons().values():
         image.interpreter(python)

@@ -55,6 +55,28 @@ def test_command_is_named_with_its_shares(guest, measured, python):
     assert abs(seen - share) < 4 * sigma + 0.03
 
 
+def test_native_stack_of_a_thread_in_the_kernel(guest, measured):
+    """User space's registers are found although the kernel was interrupted: by a helper from 5.15 on, else by size."""
+    guest.passed("pump")
+    run = guest.accounts(guest.text("pump.json"))
+    calls = pending = 0
+    for frames, count in guest.stacks("pump.raw"):
+        if "pump (pump.py:" not in ";".join(frames) or not frames[-1].endswith("_[k]"):
+            continue
+        if any(f.startswith("[truncated: native_pending]") for f in frames):
+            pending += count
+            continue
+        functions = [guests.function_of(f) for f in frames]
+        at = functions.index("<module>")
+        # the C library has called the interpreter; in a system call, the interpreter has called the C library
+        assert functions[at:at + 3] == ["<module>", "main", "pump"], frames
+        assert any("(libc" in f for f in frames[:at]), frames
+        calls += count if any("(libc" in f for f in frames[at + 3:]) else 0
+    measured(f"{calls} stacks of system calls are complete, {pending} came before the tables; "
+             f"{run['samples']['written']} samples in all, truncated {run['truncated']}")
+    assert calls > 20
+
+
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("depth", guests.DEPTHS)
 def test_recursion_is_complete(guest, measured, depth, python):
