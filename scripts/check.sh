@@ -32,7 +32,7 @@ stage_unit() { make_ unit; }
 stage_unit-sanitize() { make_ SANITIZE=1 unit; }
 stage_differential() { pytest_ tests/differential; }
 stage_e2e() { mount_needed && pytest_ tests/e2e; }
-stage_kernels() { pytest_ tests/kernels; }
+stage_kernels() { pytest_ -n 0 tests/kernels; } # each kernel boots once, for all tests, and takes every CPU
 
 # What systemd mounts and a container may lack.
 mount_needed() {
