@@ -184,7 +184,8 @@ static void read_build(struct elf *elf, struct pyrt_binary *b)
 			  : PYRT_GLIBC;
 	/* Object/object.c: defined under Py_REF_DEBUG, which Py_DEBUG sets. */
 	b->debug = !elf__dynamic_symbol(elf, "_Py_NegativeRefcount", &sym);
-	b->trace_refs = !elf__dynamic_symbol(elf, "_Py_PrintReferences", &sym);
+	/* Include/modsupport.h: renamed under Py_TRACE_REFS, so that no module of another build is loaded */
+	b->trace_refs = !elf__dynamic_symbol(elf, "PyModule_Create2TraceRefs", &sym);
 	n = elf__build_id(elf, b->build_id, sizeof(b->build_id));
 	b->build_id_len = n > 0 ? (size_t)n : 0;
 }
