@@ -78,7 +78,7 @@ static void subject__end(struct subject *t)
 }
 
 /* Starts one interpreter of each minor version. False at the end. */
-static bool next_version(struct subject *t, size_t *at, const char *depth)
+static inline bool next_version(struct subject *t, size_t *at, const char *depth)
 {
 	for (; *at < interps.len; ++*at) {
 		const struct interpreter *i = &interps.data[*at];

@@ -207,6 +207,9 @@ int pyrt_debug_offsets__parse(const void *bytes, size_t n, struct pyrt_debug_off
 	for (int f = 0; f < FIELDS; f++) {
 		uint64_t v = shape->word[f] != NONE ? words[shape->word[f]] : PYRT_ABSENT;
 
+		if (shape->word[f] != NONE && v == PYRT_ABSENT)
+			return err__set(e, -ENOTSUP, "the interpreter's table of offsets says %s = %llu", fields[f].name,
+					(unsigned long long)v);
 		*value_of(&o, f) = v == 0 && fields[f].optional ? PYRT_ABSENT : v;
 	}
 	err = check(&o, e);

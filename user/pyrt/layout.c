@@ -11,6 +11,7 @@
 
 #define MAX_FRAME 160 /* what the kernel side copies of a frame and of a code object: abi.h */
 #define MAX_CODE  248
+#define MAX_TSTATE_FRAME 247 /* the walk begins to read a thread state here: bpf/walk.bpf.h */
 
 #define ABI(member)  offsetof(struct pyrt_layout, abi.member)
 #define LIST(member) offsetof(struct pyrt_layout, lists.member)
@@ -62,33 +63,39 @@ static bool final_release(uint32_t hex)
 	return (hex & 0xf0) == 0xf0;
 }
 
-static void reach(uint16_t *size, uint16_t offset, unsigned int width)
+static void reach(unsigned int *size, uint16_t offset, unsigned int width)
 {
 	if (offset != PYBPF_NO_OFFSET && offset + width > *size)
-		*size = (uint16_t)(offset + width);
+		*size = offset + width;
 }
 
-/* How far frames and code objects have to be copied. */
-static void set_sizes(struct py_layout *a)
+/* How far frames and code objects have to be copied. 0, or -ENOTSUP: farther than the kernel side does. */
+static int set_sizes(struct py_layout *a, struct err *e)
 {
-	a->frame_size = a->code_size = 0;
-	reach(&a->frame_size, a->frame_code, 8);
-	reach(&a->frame_size, a->frame_previous, 8);
-	reach(&a->frame_size, a->frame_instr, a->flags & PY_LAYOUT_INSTR_INDEX ? 4 : 8);
-	reach(&a->frame_size, a->frame_owner, 1);
-	reach(&a->frame_size, a->frame_tlbc, 4);
-	reach(&a->code_size, a->code_type, 8);
-	reach(&a->code_size, a->code_flags, 4);
-	reach(&a->code_size, a->code_firstlineno, 4);
-	reach(&a->code_size, a->code_filename, 8);
-	reach(&a->code_size, a->code_name, 8);
-	reach(&a->code_size, a->code_linetable, 8);
-	reach(&a->code_size, a->code_consts, 8);
-	reach(&a->code_size, a->code_names, 8);
-	reach(&a->code_size, a->code_version, 4);
-	reach(&a->code_size, a->code_tlbc, 8);
+	unsigned int frame = 0, code = 0;
+
+	reach(&frame, a->frame_code, 8);
+	reach(&frame, a->frame_previous, 8);
+	reach(&frame, a->frame_instr, a->flags & PY_LAYOUT_INSTR_INDEX ? 4 : 8);
+	reach(&frame, a->frame_owner, 1);
+	reach(&frame, a->frame_tlbc, 4);
+	reach(&code, a->code_type, 8);
+	reach(&code, a->code_flags, 4);
+	reach(&code, a->code_firstlineno, 4);
+	reach(&code, a->code_filename, 8);
+	reach(&code, a->code_name, 8);
+	reach(&code, a->code_linetable, 8);
+	reach(&code, a->code_consts, 8);
+	reach(&code, a->code_names, 8);
+	reach(&code, a->code_version, 4);
+	reach(&code, a->code_tlbc, 8);
 	if (!(a->flags & PY_LAYOUT_INSTR_INDEX))
-		a->frame_size = (uint16_t)((a->frame_size + 7) & ~7);
+		frame = (frame + 7) & ~7u;
+	if (frame > MAX_FRAME || code > MAX_CODE || a->tstate_frame > MAX_TSTATE_FRAME)
+		return err__set(e, -ENOTSUP, "frames, code objects or thread states are longer than supported");
+	a->frame_size = (uint16_t)frame;
+	a->code_size = (uint16_t)code;
+	return 0;
 }
 
 /* Members of objects with a longer head: of free-threaded builds, or with Py_TRACE_REFS. */
@@ -211,9 +218,9 @@ int pyrt_layout__from_runtime(const struct pyrt_binary *b, const void *runtime, 
 	l.abi.version_hex = b->version_hex;
 	set_key(b, &l.abi);
 	l.abi.tstate_thread_id = l.lists.tstate_thread_id;
-	set_sizes(&l.abi);
-	if (l.abi.frame_size > MAX_FRAME || l.abi.code_size > MAX_CODE)
-		return err__set(e, -ENOTSUP, "frames or code objects are longer than supported");
+	err = set_sizes(&l.abi, e);
+	if (err)
+		return err;
 	*out = l;
 	return 0;
 }
