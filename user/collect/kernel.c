@@ -196,7 +196,7 @@ static int add_cgroups(struct kernel *k, const struct kernel_config *config, str
 		const struct cgroup_ref *c = &config->cgroups[i];
 		uint64_t key = PYBPF_CGROUP_KEY(c->hierarchy, c->id);
 		uint32_t one = 1;
-		int err = bpf_map__update_elem(k->skel->maps.cgroups, &key, sizeof(key), &one, sizeof(one), BPF_ANY);
+		int err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.cgroups), &key, &one, BPF_ANY);
 
 		if (err)
 			return err__errno(e, err, "adding a cgroup to the filter");
@@ -213,6 +213,7 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 		return err__errno(e, -ENOMEM, "loading the BPF program");
 	k->stats_fd = -1;
 	load_log = (struct load_log){0};
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL); /* what 1.0 does anyway: errors are negative errnos */
 	libbpf_set_print(keep_last_line);
 	k->skel = pybpf_bpf__open();
 	if (!k->skel) {
@@ -292,14 +293,14 @@ int kernel__add_target(struct kernel *k, uint32_t pid)
 {
 	uint32_t one = 1;
 
-	return bpf_map__update_elem(k->skel->maps.pids, &pid, sizeof(pid), &one, sizeof(one), BPF_ANY);
+	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.pids), &pid, &one, BPF_ANY);
 }
 
 bool kernel__is_target(struct kernel *k, uint32_t pid)
 {
 	uint32_t one;
 
-	return !bpf_map__lookup_elem(k->skel->maps.pids, &pid, sizeof(pid), &one, sizeof(one), 0);
+	return !bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.pids), &pid, &one);
 }
 
 int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index)
@@ -314,8 +315,7 @@ int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_
 	}
 	if (k->layout_count == MAX_LAYOUTS)
 		return -ENOSPC;
-	err = bpf_map__update_elem(k->skel->maps.layouts, &k->layout_count, sizeof(k->layout_count), layout,
-				   sizeof(*layout), BPF_ANY);
+	err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.layouts), &k->layout_count, layout, BPF_ANY);
 	if (err)
 		return err;
 	k->layouts[k->layout_count] = *layout;
@@ -325,7 +325,7 @@ int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_
 
 int kernel__describe_file(struct kernel *k, const struct file_key *key, const struct file_info *info)
 {
-	return bpf_map__update_elem(k->skel->maps.files, key, sizeof(*key), info, sizeof(*info), BPF_ANY);
+	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.files), key, info, BPF_ANY);
 }
 
 int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak)
@@ -339,17 +339,17 @@ int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_in
 
 int kernel__tell_tstate(struct kernel *k, const struct tstate_key *key, uint64_t tstate)
 {
-	return bpf_map__update_elem(k->skel->maps.tstates, key, sizeof(*key), &tstate, sizeof(tstate), BPF_ANY);
+	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.tstates), key, &tstate, BPF_ANY);
 }
 
 void kernel__forget_tstate(struct kernel *k, const struct tstate_key *key)
 {
-	bpf_map__delete_elem(k->skel->maps.tstates, key, sizeof(*key), 0);
+	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.tstates), key);
 }
 
 void kernel__forget_process(struct kernel *k, uint32_t pid)
 {
-	bpf_map__delete_elem(k->skel->maps.procs, &pid, sizeof(pid), 0);
+	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.procs), &pid);
 	kernel__processes_changed(k);
 }
 
@@ -381,12 +381,12 @@ void kernel__unwind_maps(const struct kernel *k, struct kernel_unwind_maps *out)
 
 int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out)
 {
-	return bpf_map__lookup_elem(k->skel->maps.procs, &pid, sizeof(pid), out, sizeof(*out), 0);
+	return bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.procs), &pid, out);
 }
 
 int kernel__next_target(struct kernel *k, uint32_t *pid)
 {
-	return bpf_map__get_next_key(k->skel->maps.pids, *pid ? pid : NULL, pid, sizeof(*pid));
+	return bpf_map_get_next_key(bpf_map__fd(k->skel->maps.pids), *pid ? pid : NULL, pid);
 }
 
 void kernel__next_epoch(struct kernel *k)

@@ -10,6 +10,10 @@
 #include <time.h>
 
 #include <bpf/bpf.h>
+#if !__has_include(<bpf/libbpf_version.h>) /* libbpf before 0.8 (Ubuntu 22.04) has another name for it */
+#define bpf_map_create(type, name, key_size, value_size, entries, opts)                                            \
+	bpf_create_map(type, (int)(key_size), (int)(value_size), entries, 0)
+#endif
 
 #include "base/cleanup.h"
 #include "base/vec.h"
