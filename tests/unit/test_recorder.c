@@ -84,20 +84,27 @@ static void proc(struct fixture *f, uint64_t identity, const char *command)
 	take(f, &r, sizeof(r), words, r.cmdline_bytes);
 }
 
-static void code(struct fixture *f, uint64_t identity, uint64_t addr, const char *name, int line)
+static void code_without(struct fixture *f, uint64_t identity, uint64_t addr, const char *name, int line, uint32_t missing)
 {
 	static const char file[] = "/srv/x.py";
 	/* one entry of Objects/locations.md: code 13 (no columns), eight code units, line delta 0 */
 	static const unsigned char table[] = {0x80 | 13 << 3 | 7, 0};
 	struct rec_code r = {.type = REC_CODE, .pid = PID, .identity = identity, .addr = addr, .firstlineno = line,
 			     .name_bytes = (uint16_t)strlen(name), .file_bytes = sizeof(file) - 1,
-			     .linetab_bytes = sizeof(table), .name_kind = 1, .file_kind = 1};
+			     .name_kind = 1, .file_kind = 1, .missing = missing};
 	char tail[128];
+
+	r.linetab_bytes = missing & CODE_PART_LINETABLE ? 0 : sizeof(table);
 
 	memcpy(tail, name, r.name_bytes);
 	memcpy(tail + r.name_bytes, file, r.file_bytes);
 	memcpy(tail + r.name_bytes + r.file_bytes, table, sizeof(table));
-	take(f, &r, sizeof(r), tail, (size_t)r.name_bytes + r.file_bytes + sizeof(table));
+	take(f, &r, sizeof(r), tail, (size_t)r.name_bytes + r.file_bytes + r.linetab_bytes);
+}
+
+static void code(struct fixture *f, uint64_t identity, uint64_t addr, const char *name, int line)
+{
+	code_without(f, identity, addr, name, line, 0);
 }
 
 /* B called by A. */
@@ -236,6 +243,22 @@ static void test_odd_orders(void **state)
 	assert_int_equal(counts.truncated[PYBPF_STACK_MISSING], 2);
 	assert_int_equal(counts.truncated[PYBPF_CODE_FAULT], 2);
 	assert_int_equal(counts.processes, 1);
+	end(&f);
+}
+
+/* The process had ended before what the kernel could not read was asked of it. */
+static void test_parts_lost(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	proc(&f, 1, "python3 x.py");
+	code_without(&f, 1, CODE_A, "A", 10, CODE_PART_LINETABLE); /* a name without lines is a name */
+	code_without(&f, 1, CODE_B, "B", 20, CODE_PART_NAME | CODE_PART_LINETABLE);
+	stack(&f, 1, HASH, PYBPF_OK);
+	sample(&f, 1, HASH);
+	assert_string_equal(last(&f), "python3 x.py|A (x.py:10);[truncated: code_fault]|code_fault");
 	end(&f);
 }
 
@@ -405,6 +428,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_usual_order),
 		cmocka_unit_test(test_odd_orders),
+		cmocka_unit_test(test_parts_lost),
 		cmocka_unit_test(test_incomplete_stacks),
 		cmocka_unit_test(test_told_again),
 		cmocka_unit_test(test_exec),

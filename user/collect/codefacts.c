@@ -74,21 +74,28 @@ static int read_string(struct memory_reader *m, const struct py_layout *l, uint6
 	return err ? err : decode(out, bytes, length * kind, kind);
 }
 
-/* Reads what the kernel could not: a page that was not there is faulted in, a long table has no bound. */
+/*
+ * Reads what the kernel could not: a page that was not there is faulted in, a long table has no bound. Where just the table
+ * can't be had any more, as the process has ended, there are no lines; the names are worth having all the same.
+ */
 static int read_missing(const struct rec_code *r, const struct py_layout *l, struct codefacts_text *out)
 {
-	struct memory_reader *m;
+	struct memory_reader *m = NULL;
 	size_t n = 0;
 	int err = memory__open_process((pid_t)r->pid, &m, NULL);
 
-	if (err)
-		return err;
-	if (r->missing & CODE_PART_NAME)
+	if (!err && (r->missing & CODE_PART_NAME))
 		err = read_string(m, l, r->name_addr, out->name);
 	if (!err && (r->missing & CODE_PART_FILENAME))
 		err = read_string(m, l, r->file_addr, out->file);
-	if (!err && (r->missing & CODE_PART_LINETABLE)) {
-		err = read_table(m, l, r->linetab_addr, &out->owned, &n);
+	if (r->missing & CODE_PART_LINETABLE) {
+		if (!err) {
+			err = read_table(m, l, r->linetab_addr, &out->owned, &n);
+			if (err == -ESRCH || err == -EFAULT)
+				err = 0;
+		} else if (r->missing == CODE_PART_LINETABLE && err == -ESRCH) {
+			err = 0;
+		}
 		out->linetable = out->owned;
 		out->linetable_bytes = n;
 	}

@@ -18,7 +18,8 @@ struct codefacts_text {
 
 /*
  * *r is a copy of the record that this may complete; `data` are the `size` bytes behind the record itself. 0; -EBADMSG when
- * its sizes disagree; -ESRCH, -EFAULT or -EPERM when what is missing could not be read from the process either; -ENOMEM.
+ * its sizes disagree; -ESRCH, -EFAULT or -EPERM when what is missing could not be read from the process either (but a line
+ * table that is gone is empty); -ENOMEM.
  */
 int codefacts__from_record(struct rec_code *r, size_t size, const struct py_layout *layout, const void *data,
 			   struct codefacts_text *out);
