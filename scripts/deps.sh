@@ -71,10 +71,10 @@ main() {
 		return 0
 	fi
 	[ "$(id -u)" -eq 0 ] || die "not root, and missing: run 'apt-get install ${names[*]}' as root"
-	echo "deps: installing ${names[*]}"
 	apt-get -q -o DPkg::Lock::Timeout=300 update > /dev/null || echo "deps: the package lists may be old" >&2
 	mapfile -t names < <(choose "${missing[@]}")
 	[ ${#names[@]} -gt 0 ] || return 0
+	echo "deps: installing ${names[*]}"
 	apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${names[@]}" > /dev/null ||
 		die "could not install ${names[*]}"
 }
