@@ -300,6 +300,14 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def wait_busy(pid, seconds, timeout=PATIENCE):
+    """Until the process has used so much more CPU time, however long that takes on this machine today."""
+    goal, end = cpu_seconds(pid) + seconds, time.monotonic() + timeout
+    while cpu_seconds(pid) < goal:
+        assert time.monotonic() < end, "process %d does not run" % pid
+        time.sleep(0.01)
+
+
 def exists(pid):
     try:
         os.kill(pid, 0)

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What cannot be done is said in one line, with the status of cli.md, and leaves no file behind."""
+import os
+import pathlib
+import signal
+import subprocess
+
+import harness
+import pytest
+
+SPIN = "ready()\nwhile True:\n    sum(range(300))\n"
+
+
+def ended_pid():
+    """Of a process that has just ended and been waited for."""
+    run = subprocess.Popen(["true"])
+    run.wait()
+    return run.pid
+
+
+@pytest.fixture
+def clean(tmp_path):
+    """A folder that a failed run must leave as it was."""
+    yield tmp_path
+    left = [p.name for p in tmp_path.iterdir() if not p.name.startswith("target")]
+    assert left == [], "something was left behind"
+
+
+def test_no_such_process(clean):
+    for pid in ended_pid(), 2**22 + 1, 2**31 - 1:
+        line = harness.one_line(harness.record("-p", pid, output=clean / "out.svg"), 3)
+        assert str(pid) in line
+
+
+def test_not_python(clean):
+    run = subprocess.Popen(["sleep", "60"])
+    try:
+        line = harness.one_line(harness.record("-p", run.pid, output=clean / "out.svg"), 3)
+        assert str(run.pid) in line and "Python" in line
+    finally:
+        run.kill()
+        run.wait()
+
+
+def test_a_kernel_thread_is_not_python(clean):
+    harness.one_line(harness.record("-p", 2, output=clean / "out.svg"), 3)
+
+
+def test_a_process_that_ends_meanwhile(any_python, target, tmp_path):
+    """Ends the recording; what there was is written."""
+    program = target(any_python, SPIN)
+    with harness.Recording("-p", program.pid, "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 0.2)
+        os.kill(program.pid, signal.SIGKILL)
+        result = recording.finish()
+    assert result.status == 0 and result.samples > 0, result
+    assert "Stopped sampling because process exited" in result.stderr
+
+
+def test_several_processes_of_which_some_end(any_python, target, tmp_path):
+    first, second = target(any_python, SPIN), target(any_python, SPIN)
+    with harness.Recording("-p", "%d,%#x" % (first.pid, second.pid), "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        harness.wait_busy(first.pid, 0.1)
+        first.stop()
+        harness.wait_busy(second.pid, 0.1)
+        assert recording.process.poll() is None, recording.finish()
+        second.stop()
+        result = recording.finish()
+    assert result.status == 0, result
+    assert {stack[0].split(":")[0] for stack, _ in result.stacks} == {
+        "process %d" % first.pid, "process %d" % second.pid}
+
+
+@pytest.mark.parametrize("where", ["missing/out.svg", "file/out.svg", ".", "nul-less-but-long-" + "x" * 300])
+def test_where_no_file_can_be(where, any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "file").touch()
+    line = harness.one_line(harness.record("-p", program.pid, output=place / where), 1)
+    assert where in line or str(place) in line
+    assert [p.name for p in place.iterdir()] == ["file"]
+
+
+def test_a_folder_that_is_not_writable(any_python, target):
+    """/proc takes no files, not even root's."""
+    program = target(any_python, SPIN)
+    line = harness.one_line(harness.record("-p", program.pid, output="/proc/out.svg"), 1)
+    assert "/proc/out.svg" in line
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk(any_python, target, small_disk):
+    program = target(any_python, SPIN)
+    (small_disk / "old.svg").write_text("old")
+    with harness.Recording("-p", program.pid, "-r", 500, output=small_disk / "old.svg") as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 0.1)
+        result = recording.stop()
+    assert result.status == 1, result
+    assert "No space left on device" in result.stderr.splitlines()[-1] and "old.svg" in result.stderr.splitlines()[-1]
+    assert not any(line.startswith("Wrote") for line in result.stderr.splitlines())
+    assert [(p.name, p.read_text()) for p in small_disk.iterdir()] == [("old.svg", "old")]
+
+
+def test_standard_output_is_full(any_python, target):
+    program = target(any_python, SPIN)
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([harness.PYBPF, "record", "-p", str(program.pid), "-d", "1", "-r", "500", "-f", "raw",
+                              "-o", "-", "--quiet"], stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1, run
+
+
+@pytest.mark.parametrize("words", [
+    ["--no-such-option"], ["-Z"], ["-r"], ["-r", "0"], ["-r", "20001"], ["-r", "many"], ["-r", "-5"], ["-r", ""],
+    ["-d", "-1"], ["-d", "soon"], ["-d", ""], ["-p", "0"], ["-p", "abc"], ["-p", ""], ["-p", "1,,2"], ["-p", "1,"],
+    ["-f", "picture"], ["--user", "nobody-knows-them"], ["--colors", "beige"], ["--width", "wide"],
+    ["--min-width", "-1"], ["stray"], ["--"], ["-s"], ["--json=", "-o", "-"], ["-p", "1", "--", "true"],
+    ["--all-python", "-p", "1"], ["--all-python", "--", "true"], ["--quiet=yes"]], ids=" ".join)
+def test_usage(words, clean):
+    line = harness.one_line(harness.record(*words, cwd=clean, timeout=20), 2)
+    assert "--help" in line
+
+
+def test_commands_by_prefix_and_unknown_ones():
+    assert "Usage: pybpf record" in harness.pybpf("rec", "--help").stdout
+    assert "Usage: pybpf list" in harness.pybpf("l", "--help").stdout
+    ambiguous = harness.one_line(harness.pybpf("re"), 2)
+    assert "record" in ambiguous and "report" in ambiguous
+    assert "frobnicate" in harness.one_line(harness.pybpf("frobnicate"), 2)
+    assert harness.pybpf().status == 2
+
+
+def test_help_and_version():
+    for words in ["--help"], ["help"], ["help", "record"], ["record", "--help"], ["report", "-h"], ["list", "--help"], \
+            ["check", "--help"]:
+        shown = harness.pybpf(*words)
+        assert shown.status == 0 and shown.stderr == "" and "Usage: pybpf" in shown.stdout, words
+        assert max(map(len, shown.stdout.splitlines())) <= 120
+    assert harness.pybpf("--version").stdout.startswith("pybpf ")
+
+
+# ---- signals
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_the_profile(number, any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    with harness.Recording("-p", program.pid, "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 0.1)
+        result = recording.stop(number)
+    assert result.status == 0 and result.samples > 0, result
+
+
+def test_a_second_signal_gives_up(any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    fifo, out = tmp_path / "fifo", tmp_path / "out"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        # Nobody empties the pipe: writing to it takes as long as the second signal takes to come.
+        with harness.Recording("-p", program.pid, "-r", 5000, output=fifo) as recording:
+            recording.sampling()
+            harness.wait_busy(program.pid, 0.3)
+            recording.send(signal.SIGINT)
+            while "Stopped" not in recording.heard[-1]:
+                recording.heard.append(harness._line(recording, recording.process.stderr, harness.PATIENCE))
+            recording.send(signal.SIGINT)
+            result = recording.finish(20)
+    finally:
+        os.close(reader)
+    assert result.status == 1, result
+    assert not out.exists() and not any(line.startswith("Wrote") for line in result.stderr.splitlines()), result
+
+
+# ---- privileges
+
+def test_not_root(any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    tmp_path.chmod(0o777)
+    for words in ["-p", program.pid, "-o", tmp_path / "out.svg"], ["-d", "1", "-o", tmp_path / "out.svg"]:
+        line = harness.one_line(harness.record(*words, before=AS_NOBODY), 4)
+        assert "root" in line
+    assert not (tmp_path / "out.svg").exists()
+
+
+AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def test_no_btf(any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    hide = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /sys/kernel/btf && exec "$@"', "sh"]
+    line = harness.one_line(harness.record("-p", program.pid, "-d", 1, output=tmp_path / "out.svg", before=hide), 4)
+    assert "BTF" in line
+    assert not (tmp_path / "out.svg").exists()
+
+
+@pytest.mark.parametrize("lost", ["bpf,sys_admin", "perfmon,sys_admin", "sys_ptrace,bpf,perfmon,sys_admin", "all"])
+def test_bpf_forbidden(lost, any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    drop = "-" + ",-".join(lost.split(","))
+    line = harness.one_line(harness.record("-p", program.pid, "-d", 1, output=tmp_path / "out.svg", before=[
+        "setpriv", "--bounding-set", drop, "--inh-caps", drop]), 4)
+    assert "root" in line or "CAP_" in line or "permit" in line, line
+    assert not (tmp_path / "out.svg").exists()
+
+
+def test_a_memlock_limit_that_cannot_be_raised_is_no_error(any_python, target, tmp_path):
+    program = target(any_python, SPIN)
+    before = ["setpriv", "--bounding-set", "-sys_resource", "--inh-caps", "-sys_resource",
+              "prlimit", "--memlock=65536:65536"]
+    with harness.Recording("-p", program.pid, "-r", 500, output=tmp_path / "out.raw", before=before) as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 0.1)
+        result = recording.stop()
+    assert result.status == 0 and result.samples > 0, result

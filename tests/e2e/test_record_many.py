@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many processes: short ones one after the other, busy ones at the same time."""
+import subprocess
+
+import harness
+import pytest
+
+SHORT = """
+import time
+def work():
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        sum(range(200))
+work()
+"""
+
+
+def test_short_processes_are_named(python, tmp_path):
+    script = tmp_path / "short_lived.py"
+    script.write_text(SHORT)
+    environment = harness.interpreters.environment()
+    with harness.Recording("--all-python", "-r", 1000, "--json", output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        for _ in range(30):
+            subprocess.run(python.command + [str(script)], check=True, env=environment, timeout=60)
+        result = recording.stop()
+    assert result.status == 0 and result.accounts["samples"]["lost"] == 0, result
+    ours = [(stack, n) for stack, n in result.stacks if str(script) in stack[0]]
+    working = sum(n for stack, n in ours if "work" in harness.names(stack))
+    # Half of each process is work; the rest is the interpreter that starts and ends.
+    assert working >= 30 * 45, (working, sum(n for _, n in ours))
+    failed = sum(n for stack, n in result.stacks if "[truncated" in " ".join(stack))
+    assert failed <= 0.05 * result.samples, result
+    processes = {stack[0] for stack, _ in ours}
+    assert len(processes) == 30, len(processes)
+
+
+CROWD = """
+import os, time
+children = []
+for i in range(int(_sys.argv[1])):
+    pid = os.fork()
+    if not pid:
+        def spin():
+            while True:
+                sum(range(500))
+        spin()
+    children.append(pid)
+ready()
+hear()
+for pid in children:
+    os.kill(pid, 9)
+"""
+
+
+def test_nothing_is_lost_of_many_busy_processes(any_python, target, tmp_path):
+    crowd = target(any_python, CROWD, 48)
+    result = harness.record("-p", crowd.pid, "-s", "-r", 1000, "-d", 3, "--json", output=tmp_path / "out.raw")
+    crowd.say("end")
+    assert result.status == 0, result
+    assert result.accounts["samples"]["lost"] == 0 and result.accounts["samples"]["truncated"] == 0, result
+    assert result.accounts["processes"] >= 40, result
+    assert all("spin" in harness.names(stack) for stack, _ in result.stacks), result.stacks[:5]
