@@ -142,7 +142,7 @@ class Result:
 class Recording:
     """`pybpf record` in the background. Samples are taken once sampling() has returned."""
 
-    def __init__(self, *args, output=None, env=None, before=(), command=None, **popen):
+    def __init__(self, *args, output=None, env=None, before=(), command=None, binary=PYBPF, **popen):
         self.output = output
         words = [str(a) for a in args]
         if output is not None:
@@ -150,7 +150,7 @@ class Recording:
         if command is not None:
             words += ["--"] + [str(a) for a in command]
         self.process = subprocess.Popen(
-            list(before) + [PYBPF, "record"] + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            list(before) + [str(binary), "record"] + words, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL, bufsize=0, env=dict(os.environ, **(env or {})), **popen)
         self.pid, self.buffer, self.heard = self.process.pid, b"", []
 
@@ -202,9 +202,9 @@ def record(*args, timeout=120, **more):
         return recording.finish(timeout)
 
 
-def pybpf(*args, timeout=60, before=(), env=None, **more):
+def pybpf(*args, timeout=60, before=(), env=None, binary=PYBPF, **more):
     """Any other command."""
-    run = subprocess.run(list(before) + [PYBPF] + [str(a) for a in args], stdin=subprocess.DEVNULL,
+    run = subprocess.run(list(before) + [str(binary)] + [str(a) for a in args], stdin=subprocess.DEVNULL,
                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout,
                          env=dict(os.environ, **(env or {})), **more)
     return Result(run.returncode, run.stdout.decode("utf-8", "surrogateescape"),

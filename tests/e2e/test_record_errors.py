@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot be done is said in one line, with the status of cli.md, and leaves no file behind."""
 import os
-import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import harness
 import pytest
@@ -100,6 +101,12 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
+def test_the_file_of_the_accounts_is_checked_first(any_python, target, clean):
+    program = target(any_python, SPIN)
+    result = harness.record("-p", program.pid, "--json=%s/missing/a.json" % clean, output=clean / "out.svg")
+    assert "missing/a.json" in harness.one_line(result, 1)
+
+
 def test_a_full_disk(any_python, target, small_disk):
     program = target(any_python, SPIN)
     (small_disk / "old.svg").write_text("old")
@@ -185,16 +192,30 @@ def test_a_second_signal_gives_up(any_python, target, tmp_path):
 
 # ---- privileges
 
-def test_not_root(any_python, target, tmp_path):
-    program = target(any_python, SPIN)
-    tmp_path.chmod(0o777)
-    for words in ["-p", program.pid, "-o", tmp_path / "out.svg"], ["-d", "1", "-o", tmp_path / "out.svg"]:
-        line = harness.one_line(harness.record(*words, before=AS_NOBODY), 4)
-        assert "root" in line
-    assert not (tmp_path / "out.svg").exists()
-
-
 AS_NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def public():
+    """The binary where everybody may run it."""
+    with tempfile.TemporaryDirectory(prefix="pybpf-") as folder:
+        os.chmod(folder, 0o755)
+        yield shutil.copy(harness.PYBPF, folder)
+
+
+def test_not_root(any_python, target, clean, public):
+    """Said before anything else, such as that this user cannot write here either."""
+    program = target(any_python, SPIN)
+    for words in ["-p", program.pid], ["-d", "1"], ["--", "true"]:
+        line = harness.one_line(harness.record(*words, before=AS_NOBODY, binary=public, cwd=clean), 4)
+        assert "root" in line and "CAP_BPF" in line
+
+
+def test_what_needs_no_root(public):
+    assert harness.pybpf("--help", before=AS_NOBODY, binary=public).status == 0
+    assert harness.pybpf("list", before=AS_NOBODY, binary=public).status == 0
+    checked = harness.pybpf("check", before=AS_NOBODY, binary=public)
+    assert checked.status == 4 and "root" in checked.stdout, checked
 
 
 def test_no_btf(any_python, target, tmp_path):

@@ -23,7 +23,7 @@
 struct run {
 	struct record_opts opts;
 	const struct export_format *format;
-	struct output *output;
+	struct output *output, *json; /* json: the accounts' file, NULL: none */
 	struct child child;
 	struct collect *collect;
 	struct profile *profile;
@@ -38,6 +38,7 @@ static void run__free(struct run *r)
 	collect__free(r->collect);
 	profile__free(r->profile);
 	output__abandon(r->output);
+	output__abandon(r->json);
 	record_opts__free(&r->opts);
 	vec__free(&r->cgroups);
 	str__free(&r->words);
@@ -54,6 +55,8 @@ static int open_output(struct run *r, struct err *e)
 	if (!strcmp(name, "-") && r->format->binary && isatty(STDOUT_FILENO))
 		return err__set(e, -EINVAL, "-o -: %s data is not for a terminal; name a file", r->format->name);
 	err = output__open(name, &r->output, e);
+	if (!err && r->opts.json_file)
+		err = output__open(r->opts.json_file, &r->json, e);
 	return err;
 }
 
@@ -180,8 +183,6 @@ static int write_json(struct run *r, const char *path, struct err *e)
 	const struct profile_accounts *a = profile__accounts(r->profile);
 	const struct profile_meta *m = profile__meta(r->profile);
 	const char *file = path;
-	struct output *out;
-	int err;
 
 	if (!r->opts.json)
 		return 0;
@@ -189,11 +190,8 @@ static int write_json(struct run *r, const char *path, struct err *e)
 		accounts__json(a, m, file, r->format->name, r->opts.command ? stderr : stdout);
 		return fflush(r->opts.command ? stderr : stdout) ? err__errno(e, -errno, "writing the accounts") : 0;
 	}
-	err = output__open(r->opts.json_file, &out, e);
-	if (err)
-		return err;
-	accounts__json(a, m, file, r->format->name, output__file(out));
-	return output__commit(out, e);
+	accounts__json(a, m, file, r->format->name, output__file(r->json));
+	return output__commit(take_ptr(r->json), e);
 }
 
 /* Writes what was recorded. 0; -ENODATA when there is nothing; or -errno. */
@@ -275,7 +273,8 @@ static int run_record(int argc, char **argv)
 		return err > 0 ? EXIT_OK : cli__usage("record", &e);
 	}
 	stop__install();
-	if (!r.opts.force && probe__check_kernel(&e)) {
+	/* before anything that a caller without privileges may not do either, such as writing the file here */
+	if (probe__check_privileges(&e) || (!r.opts.force && probe__check_kernel(&e))) {
 		record_opts__free(&r.opts);
 		return cli__fail(EXIT_FORBIDDEN, &e);
 	}

@@ -159,7 +159,7 @@ static int take(void *arg, int id, const char *value, struct err *e)
 	case OPT_JSON:
 		o->json = true;
 		o->json_file = value;
-		return 0;
+		return value && !*value ? err__set(e, -EINVAL, "--json=: the name of the file is empty") : 0;
 	case OPT_QUIET:
 		o->quiet = true;
 		return 0;

@@ -86,6 +86,19 @@ static bool privileges__has(const struct privileges *p, int cap)
 	return p->effective >> cap & 1;
 }
 
+int probe__check_privileges(struct err *e)
+{
+	struct privileges have;
+
+	privileges__read(&have);
+	if (privileges__has(&have, CAP_SYS_ADMIN) ||
+	    (privileges__has(&have, CAP_BPF) && privileges__has(&have, CAP_PERFMON)))
+		return 0;
+	return err__set(e, -EPERM,
+			"not permitted: run as root (sudo), or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; "
+			"`pybpf check` tells what is missing");
+}
+
 static void probe_privileges(struct probe *p, struct trial *t)
 {
 	const struct privileges *have = &t->privileges;

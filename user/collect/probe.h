@@ -41,6 +41,9 @@ bool probe__kernel_may_lock_up(const char *release);
 void probe__upstream_release(const char *release, const char *version, const char *signature, char *out,
 			     size_t size);
 
+/* Whether this process may load BPF programs and open perf events at all: 0, or -EPERM with *e saying what to do. */
+int probe__check_privileges(struct err *e);
+
 /* Refuses to run on a kernel that may lock up: 0, or -ENOTSUP with *e saying why and what helps. */
 int probe__check_kernel(struct err *e);
 
