@@ -330,8 +330,8 @@ int kernel__describe_file(struct kernel *k, const struct file_key *key, const st
 
 int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak)
 {
-	int err = bpf_map__update_elem(k->skel->maps.procs, &pid, sizeof(pid), info, sizeof(*info),
-				       weak ? BPF_NOEXIST : BPF_ANY);
+	int err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.procs), &pid, info,
+				      weak ? BPF_NOEXIST : BPF_ANY);
 
 	kernel__processes_changed(k);
 	return err;
