@@ -436,9 +436,34 @@ static int by_start(const void *a, const void *b)
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
-static void compare(struct file *f, const struct elf *elf)
+/* What a linker or C library leaves undescribed and we know. */
+static bool is_filled(struct elf *elf, uint64_t addr, const struct unwind_rule *ours)
 {
-	uint64_t last = UINT64_MAX;
+	static const char *const names[] = {".plt", ".plt.sec", ".plt.got"};
+	struct elf_section s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!elf__section(elf, names[i], &s) && addr >= s.addr && addr - s.addr < s.size)
+			return ours->cfa == UNWIND_SP || ours->cfa == UNWIND_PLT;
+	return addr - elf__info(elf)->entry < 64 && ours->cfa == UNWIND_END;
+}
+
+/* Between functions. */
+static void compare_gap(struct file *f, struct elf *elf, uint64_t from, uint64_t to)
+{
+	while (f->table && from < to) {
+		struct unwind_rule ours;
+
+		f->compared++;
+		if (!unwind_table__lookup(f->table, from, &ours) && !is_filled(elf, from, &ours) && f->differences++ < SHOWN)
+			printf("  at %" PRIx64 ": no function, but kind %d offset %d\n", from, ours.cfa, ours.cfa_off);
+		from = next_change(f->table, from);
+	}
+}
+
+static void compare(struct file *f, struct elf *elf)
+{
+	uint64_t last = UINT64_MAX, at = f->table ? f->table->text_start : 0;
 
 	qsort(f->functions.data, f->functions.len, sizeof(*f->functions.data), by_start);
 	for (size_t i = 0; i < f->functions.len; i++) {
@@ -460,8 +485,12 @@ static void compare(struct file *f, const struct elf *elf)
 				f->shadowed++;
 				break;
 			}
-		compare_function(f, e, end < limit ? end : limit);
+		compare_gap(f, elf, at, e->start);
+		at = end < limit ? end : limit;
+		compare_function(f, e, at);
 	}
+	if (f->table)
+		compare_gap(f, elf, at, f->table->text_start + ((uint64_t)f->table->npages << UNWIND_PAGE_SHIFT));
 }
 
 static void readelf(struct file *f, const char *path, const char *dump, void (*read)(struct file *, FILE *))

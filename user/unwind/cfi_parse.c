@@ -121,16 +121,17 @@ static bool read_cie(const struct cfi_arch *arch, struct cfi_cie *cie, struct cu
 	if (!nul || (version != 1 && version != 3 && version != 4))
 		return false;
 	c.at = nul + 1;
-	cie->address_size = 8;
 	if (letters[0] == 'e' && letters[1] == 'h') { /* GCC 2: a pointer */
 		cursor__take(&c, 8);
 		letters += 2;
 	}
 	if (version == 4) {
-		cie->address_size = cursor__u8(&c);
-		cie->segment_size = cursor__u8(&c);
-		if ((cie->address_size != 8 && cie->address_size != 4) || cie->segment_size > 8)
+		uint8_t address_size = cursor__u8(&c);
+
+		if (address_size != 8 && address_size != 4)
 			return false;
+		cie->address_size = address_size;
+		cie->segment_size = cursor__u8(&c);
 	}
 	cie->code_align = cursor__uleb(&c);
 	cie->data_align = cursor__sleb(&c);
@@ -159,7 +160,7 @@ static int read_cies(struct cfi *cfi, const struct cfi_section *s)
 	int got;
 
 	while ((got = next_entry(s, &pos, &entry)) == 1) {
-		struct cfi_cie cie = {.offset = entry.offset, .section = s};
+		struct cfi_cie cie = {.offset = entry.offset, .section = s, .address_size = 8};
 		int err;
 
 		if (!entry.is_cie)

@@ -182,7 +182,7 @@ static void sort_functions(struct cfi *cfi)
 	}
 }
 
-/* Rows of all functions and gaps, up to the last page's end. */
+/* Rows of all functions and gaps. */
 static int add_all(struct builder *b, const struct cfi *cfi)
 {
 	uint64_t at = b->text_start, end = at;
@@ -210,11 +210,9 @@ static int add_all(struct builder *b, const struct cfi *cfi)
 			err = add_function(b, cfi, f, stop);
 		at = stop;
 	}
-	if (!err)
-		err = add_gap(b, at, end > at ? end : at + 1);
-	if (!err) /* pages of the last function that its last row does not reach */
-		err = begin_pages(b, (end > at ? end : at) - 1);
-	return err;
+	if (end < at)
+		end = at;
+	return err ? err : add_gap(b, at, end + 1); /* one more: from there on there is nothing */
 }
 
 static int finish(struct builder *b)
