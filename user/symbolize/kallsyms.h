@@ -20,7 +20,7 @@ void kallsyms__free(struct kallsyms *k); /* NULL is fine */
 
 /*
  * Reads the file (30 ms, 6 MB) unless that was done; `again`: also then, for modules and programs that came since. 0; -EPERM
- * when all addresses are hidden (sysctl kernel.kptr_restrict, no CAP_SYSLOG); -ENODATA when it has no functions; or what
+ * when all addresses are hidden (sysctl kernel.kptr_restrict, no CAP_SYSLOG), or it has no functions; or what
  * opening or reading failed with, -ENOMEM. *e says why; what was known before stays known.
  */
 int kallsyms__load(struct kallsyms *k, bool again, struct err *e);
