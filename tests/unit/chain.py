@@ -26,7 +26,10 @@ def tell(frame):
 
 def leaf():
     tell(sys._getframe())
-    os.write(1, READY)
+    try:
+        os.write(1, READY)
+    finally:
+        os._exit(0)
 
 
 class Held:

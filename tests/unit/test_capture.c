@@ -237,7 +237,7 @@ static void make_usual(struct made *m, unsigned char name)
 	MAKE(m, CAPTURE_STRINGS, 1, 1, 'a');
 	MAKE(m, CAPTURE_FRAMES, 1, FRAME_NATIVE, name, 0, 0, 0, 0, 0, 0, 0, 0);
 	MAKE(m, CAPTURE_STACKS, 1, 0, 0);
-	MAKE(m, CAPTURE_PROCESSES, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1);
+	MAKE(m, CAPTURE_PROCESSES, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1);
 	MAKE(m, CAPTURE_THREADS, 1, 0, 1, 1, 1);
 	MAKE(m, CAPTURE_SAMPLES, 1, 2, 0, 1, 0, 1, 0, 1, 10);
 }
@@ -298,7 +298,7 @@ static void test_what_is_refused(void **state)
 		{CAPTURE_STACKS, 3, {1, 0, 0}},                       /* there already */
 		{CAPTURE_THREADS, 5, {1, 7, 1, 1, 1}},                /* process */
 		{CAPTURE_THREADS, 5, {1, 0, 1, 1, 7}},                /* name */
-		{CAPTURE_PROCESSES, 11, {1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 7}}, /* version */
+		{CAPTURE_PROCESSES, 12, {1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 7}}, /* the last string */
 		{CAPTURE_SAMPLES, 9, {1, 2, 7, 1, 0, 0, 0, 1, 1}},    /* thread */
 		{CAPTURE_SAMPLES, 9, {1, 2, 0, 7, 0, 0, 0, 1, 1}},    /* stack */
 		{CAPTURE_SAMPLES, 9, {1, 2, 0, 1, 0, 7, 0, 1, 1}},    /* outcome */
