@@ -242,7 +242,8 @@ static inline bool host_may_write(const void *to, size_t n)
 {
 	const struct scratch *s = scratch__of(0);
 
-	return !host_within(to, 1, s, sizeof(*s)) || host_within(to, n, s->buf, sizeof(s->buf)) ||
+	return !host_within(to, 1, s, sizeof(*s)) || host_within(to, n, &s->outer, sizeof(s->outer)) ||
+	       host_within(to, n, s->buf, sizeof(s->buf)) ||
 	       host_within(to, n, s->object, sizeof(s->object)) ||
 	       host_within(to, n, s->code_data, sizeof(s->code_data));
 }
