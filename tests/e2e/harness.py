@@ -154,14 +154,18 @@ class Recording:
             stdin=subprocess.DEVNULL, bufsize=0, env=dict(os.environ, **(env or {})), **popen)
         self.pid, self.buffer, self.heard = self.process.pid, b"", []
 
-    def sampling(self, timeout=PATIENCE):
-        """Waits until the clocks run."""
-        while not self.heard or not self.heard[-1].startswith("Sampling process"):
+    def hear(self, start, timeout=PATIENCE):
+        """Waits until it has said a line that starts so."""
+        while not any(line.startswith(start) for line in self.heard):
             try:
                 self.heard.append(_line(self, self.process.stderr, timeout))
             except EOFError:
                 raise AssertionError("pybpf ended: %r" % self.finish()) from None
         return self
+
+    def sampling(self):
+        """Waits until the clocks run."""
+        return self.hear("Sampling process")
 
     def send(self, number):
         self.process.send_signal(number)

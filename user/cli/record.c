@@ -213,12 +213,12 @@ static int finish(struct run *r, struct err *e)
 				      "no sample was taken: the processes were idle or ran no Python; nothing written");
 	}
 	err = r->format->write(r->profile, &r->opts.show.export, output__file(r->output), e);
+	if (stop__gave_up())
+		return err__set(e, -EINTR, "given up; nothing written");
 	if (err) {
 		err__wrap(e, "writing '%s'", output__path(r->output));
 		return err;
 	}
-	if (stop__gave_up())
-		return err__set(e, -EINTR, "given up; nothing written");
 	path = strdup(output__path(r->output));
 	err = output__commit(take_ptr(r->output), e);
 	if (err)

@@ -10,7 +10,7 @@
 /* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
 static volatile sig_atomic_t requested, gave_up;
 static atomic_int passed_to;
-static atomic_llong first_ns;
+static atomic_llong last_ns;
 
 static long long now_ns(void)
 {
@@ -30,11 +30,11 @@ static void on_signal(int number, siginfo_t *info, void *context)
 		/* SI_KERNEL: typed at the terminal, whose whole foreground group has it already */
 		if (info->si_code != SI_KERNEL)
 			kill(child, number);
-	} else if (requested) {
-		if (now_ns() - atomic_load(&first_ns) < 1000000000ll)
-			gave_up = 1;
 	} else {
-		atomic_store(&first_ns, now_ns());
+		/* within a second of the last one, whenever that was: writing may take long, or for ever */
+		if (requested && now_ns() - atomic_load(&last_ns) < 1000000000ll)
+			gave_up = 1;
+		atomic_store(&last_ns, now_ns());
 		requested = number;
 	}
 	errno = saved;

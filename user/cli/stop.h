@@ -14,7 +14,7 @@ void stop__install(void);
 void stop__pass_to(pid_t child);
 /* The signal that asked to stop, 0: none yet. */
 int stop__requested(void);
-/* Whether a second one came within a second of the first. */
+/* Whether one came within a second of the one before. */
 bool stop__gave_up(void);
 
 #endif
