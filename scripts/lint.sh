@@ -8,6 +8,7 @@
 
 set -u
 cd "$(dirname "$0")/.." || exit 1
+unset MAKEFLAGS MAKELEVEL MFLAGS
 jobs=${JOBS:-$(nproc)} python=${PYTHON:-/usr/bin/python3} make=${MAKE:-make}
 failed=0
 
