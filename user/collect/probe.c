@@ -239,17 +239,54 @@ static void running_release(char *out, size_t size)
 	probe__upstream_release(u.release, u.version, signature, out, size);
 }
 
+/*
+ * With PREEMPT_RT a spinlock_t may sleep, which an interrupt must not: the BPF ring's lock was one before 8b62645b09f8 (6.12;
+ * 6.11.6, 6.6.84 and others got it, too). BTF tells what it is in the running kernel.
+ */
+static bool ring_lock_may_sleep(void)
+{
+	const struct btf_type *ring, *lock;
+	struct utsname u;
+	struct btf *btf;
+	bool found = false;
+	int id;
+
+	uname(&u);
+	if (!strstr(u.version, "PREEMPT_RT") && !strstr(u.version, "PREEMPT RT"))
+		return false;
+	btf = btf__load_vmlinux_btf();
+	if (!btf)
+		return false;
+	id = btf__find_by_name_kind(btf, "bpf_ringbuf", BTF_KIND_STRUCT);
+	ring = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+	for (int i = 0; ring && i < btf_vlen(ring) && !found; i++) {
+		const struct btf_member *m = btf_members(ring) + i;
+
+		id = btf__resolve_type(btf, m->type);
+		lock = id > 0 ? btf__type_by_id(btf, (uint32_t)id) : NULL;
+		found = lock && !strcmp(btf__name_by_offset(btf, m->name_off), "spinlock") &&
+			!strcmp(btf__name_by_offset(btf, lock->name_off), "spinlock");
+	}
+	btf__free(btf);
+	return found;
+}
+
 int probe__check_kernel(struct err *e)
 {
 	char release[80];
 
 	running_release(release, sizeof(release));
-	if (!probe__kernel_may_lock_up(release))
-		return 0;
-	return err__set(e, -ENOTSUP,
-			"Linux %s can lock up when a profiler reads memory (mended in 6.1.36, 6.3.10 and 6.4): use "
-			"another kernel, or --force at your own risk",
-			release);
+	if (probe__kernel_may_lock_up(release))
+		return err__set(e, -ENOTSUP,
+				"Linux %s can lock up when a profiler reads memory (mended in 6.1.36, 6.3.10 and 6.4): use "
+				"another kernel, or --force at your own risk",
+				release);
+	if (ring_lock_may_sleep())
+		return err__set(e, -ENOTSUP,
+				"Linux %s with PREEMPT_RT can lock up when a profiler hands over a sample (mended in 6.6.84, "
+				"6.11.6 and 6.12): use another kernel, or --force at your own risk",
+				release);
+	return 0;
 }
 
 static void probe_kernel_fault(struct probe *p, struct trial *t)
@@ -261,11 +298,11 @@ static void probe_kernel_fault(struct probe *p, struct trial *t)
 	t->faulty = !p->ok;
 	running_release(release, sizeof(release));
 	if (p->ok) {
-		detail(p, "Linux %s is not one of those that lock up when a profiler reads memory", release);
+		detail(p, "Linux %s is not one of those that lock up under a profiler", release);
 		return;
 	}
 	detail(p, "%s", e.text);
-	remedy(p, "use 5.18 or older, 6.1.36, 6.3.10, 6.4 or newer; `record --force` runs nevertheless");
+	remedy(p, "use a newer kernel of the same series, or 6.12 or newer; `record --force` runs nevertheless");
 }
 
 static void probe_memlock(struct probe *p, __attribute__((unused)) struct trial *t)
