@@ -109,9 +109,12 @@ static __always_inline int code__read_string(struct scratch *s, __u64 addr, __u3
 	k = state & 7;
 	if (k != 1 && k != 2 && k != 4)
 		return -EFAULT;
-	if (!(state & 8)) /* not compact */
-		return -EFAULT;
 	data = addr + (state & 16 ? l->str_ascii : l->str_compact);
+	if (!(state & 8)) { /* not compact, as instances of subclasses: the characters lie elsewhere */
+		if (l->str_legacy > 72)
+			return -EFAULT;
+		data = object__u64(s, l->str_legacy);
+	}
 	length *= k;
 	if (length > PYBPF_NAME_MAX || at > PYBPF_NAME_MAX)
 		return -EFAULT;

@@ -74,6 +74,10 @@ def judge(truth, sample, time, counts):
     if sample.outcome in ("no_python", "exiting") and not certain:
         counts["threads come and go"] += 1
         return None
+    if sample.outcome in ("frame_fault", "frame_bad", "code_fault") and not certain:
+        # Where 3.11 and 3.12 enter a function there are some instructions in which the thread's innermost frame is not set.
+        counts["truncated between"] += 1
+        return None
     if sample.outcome != "ok" or any(f.kind != capture.PYTHON for f in sample.stack):
         return "is %s" % sample.outcome
     stack = tuple(place(f) for f in sample.stack)
@@ -132,5 +136,6 @@ def test_sampled_stacks_are_those_of_the_program(interpreter, tmp_path, record_p
     # Nearly all time passes in the spins: what is between them is no refuge for wrong stacks.
     assert counts["between"] < spinning / 4, counts
     assert counts["edges of spins"] < spinning / 50 + 5, counts
+    assert counts["truncated between"] <= spinning / 5000 + 1, counts
     for leaf in ("spin_python", "spin_in_c", "spin_without_gil"):
         assert counts[leaf] > spinning / 100, counts

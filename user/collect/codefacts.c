@@ -55,7 +55,7 @@ static int read_string(struct memory_reader *m, const struct py_layout *l, uint6
 		return err;
 	state >>= l->str_kind_shift;
 	kind = state & 7;
-	if (!(state & 8)) { /* legacy: the characters are elsewhere (<= 3.11) */
+	if (!(state & 8)) { /* not compact: the characters are elsewhere */
 		if (l->str_legacy == PYBPF_NO_OFFSET)
 			return -EFAULT;
 		err = memory__read_u64(m, addr + l->str_legacy, &data);
@@ -72,6 +72,31 @@ static int read_string(struct memory_reader *m, const struct py_layout *l, uint6
 		return -ENOMEM;
 	err = memory__read(m, data, bytes, length * kind);
 	return err ? err : decode(out, bytes, length * kind, kind);
+}
+
+/*
+ * Whether the code object is the one that the kernel saw, so that what was read of its parts was theirs. It may be freed at
+ * any time: its memory then still looks like it, but for the first word, where allocators keep their lists. That is its
+ * count of references, no pointer (Include/object.h; from 3.12 on flags may stand in the upper bits).
+ */
+static int check_alive(struct memory_reader *m, const struct py_layout *l, const struct rec_code *r)
+{
+	uint64_t name, file, linetab, references;
+	int err = memory__read_u64(m, r->addr + l->code_name, &name);
+
+	if (!err)
+		err = memory__read_u64(m, r->addr + l->code_filename, &file);
+	if (!err)
+		err = memory__read_u64(m, r->addr + l->code_linetable, &linetab);
+	if (!err)
+		err = memory__read_u64(m, r->addr + l->code_type - 8, &references);
+	if (err)
+		return err;
+	if (name != r->name_addr || file != r->file_addr || linetab != r->linetab_addr)
+		return -EFAULT;
+	if (l->flags & PY_LAYOUT_FREE_THREADED) /* two counts, either of which may be 0 */
+		return 0;
+	return !(uint32_t)references || references >> 32 & 0xffff ? -EFAULT : 0;
 }
 
 /*
@@ -98,6 +123,11 @@ static int read_missing(const struct rec_code *r, const struct py_layout *l, str
 		}
 		out->linetable = out->owned;
 		out->linetable_bytes = n;
+	}
+	if (!err && m && check_alive(m, l, r) == -EFAULT) {
+		/* gone, but for what the kernel read */
+		err = r->missing == CODE_PART_LINETABLE ? 0 : -EFAULT;
+		out->linetable_bytes = 0;
 	}
 	memory__close(m);
 	return err;
