@@ -4,11 +4,13 @@ import collections
 import zlib
 
 Frame = collections.namedtuple("Frame", "kind name file short_file module line end_line column end_column first_line")
-Process = collections.namedtuple("Process", "pid ns_pid ppid uid start_time comm cmdline exe container version")
+Process = collections.namedtuple("Process", "pid ns_pid ppid uid start_time comm cmdline exe container container_name "
+                                            "version")
 Thread = collections.namedtuple("Thread", "process tid ns_tid name")
 # time: ns since the start. stack: frames, root first.
 Sample = collections.namedtuple("Sample", "time thread stack cpu outcome kind count weight")
 
+KNOWN = 1, 2, 4, 5, 6, 7, 8, 9, 10
 PYTHON, NATIVE, KERNEL, MARKER = range(4)
 
 
@@ -50,7 +52,9 @@ class Capture:
             block = data[at:at + 5 + size]
             assert zlib.crc32(block) == int.from_bytes(data[at + 5 + size:at + 9 + size], "little")
             at += 9 + size
-            self._block(block[0], Payload(block[5:]))
+            payload = Payload(block[5:])
+            self._block(block[0], payload)
+            assert payload.at == size or block[0] not in KNOWN, "block %d is not as this reader knows it" % block[0]
         assert self.ended, "the capture is not whole"
 
     def _block(self, kind, p):
@@ -71,7 +75,7 @@ class Capture:
                 self.stacks.append(self.stacks[parent] + (self.frames[frame],))
         elif kind == 7:
             for _ in range(p.number()):
-                f = p.numbers(10)
+                f = p.numbers(11)
                 self.processes.append(Process(*f[:5], *(self.strings[i] for i in f[5:])))
         elif kind == 8:
             for _ in range(p.number()):
