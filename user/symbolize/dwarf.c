@@ -245,6 +245,7 @@ int dwarf_reader__find(struct dwarf_reader *r, uint64_t addr, const struct dwarf
 	if (dwarf_stream__read(r->socket, frames, head.count * sizeof(frames[0])) ||
 	    dwarf_stream__read(r->socket, r->text, head.bytes) || !take_frames(r, frames, &head))
 		return -EPIPE;
-	*out = r->frames;
+	if (head.count)
+		*out = r->frames;
 	return (int)head.count;
 }

@@ -28,7 +28,7 @@ void dwarf_reader__free(struct dwarf_reader *r); /* ends the process; NULL is fi
 
 /*
  * What is at a link-time address. Returns how many frames *out has (the last one is no inlined one), valid until the next call;
- * 0 when nothing is known. -EPIPE: the process has died or takes too long; the reader is of no use any more. -ENOMEM.
+ * 0, and *out untouched, when nothing is known. -EPIPE: the process has died or takes too long; the reader is of no use any more. -ENOMEM.
  */
 int dwarf_reader__find(struct dwarf_reader *r, uint64_t addr, const struct dwarf_frame **out);
 
