@@ -131,16 +131,13 @@ struct cfi {
 	struct vec(struct cfi_fde) fdes;
 };
 
-/*
- * Reads the sections and finds the functions of executable code in them, in the order of the sections. 0, or
- * an error as unwind_table__build has it. The caller calls cfi__free either way.
- */
+/* Reads the sections. 0, or an error as unwind_table__build has it. The caller calls cfi__free either way. */
 int cfi__read(struct elf *elf, struct cfi *cfi, struct err *e);
+/* Finds the functions of executable code in the sections, in their order. Likewise. */
+int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e);
 void cfi__free(struct cfi *cfi);
 
-/*
- * Runs the instructions of a CIE, for c->start. True when they make sense.
- */
+/* Runs the instructions of a CIE, for c->start. True when they make sense. */
 bool cfi__start_state(const struct cfi_arch *arch, struct cfi_cie *c, const uint8_t *bytes, size_t n);
 
 /* Where the rules of a function go. */

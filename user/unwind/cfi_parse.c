@@ -268,15 +268,17 @@ static int read_fdes(struct cfi *cfi, const struct cfi_section *s, size_t first_
 
 int cfi__read(struct elf *elf, struct cfi *cfi, struct err *e)
 {
-	struct code code = {0};
-	int err;
-
 	cfi->arch = cfi_arch__of(elf__info(elf)->machine);
 	if (!cfi->arch)
 		return err__set(e, -ENOTSUP, "no unwinding for ELF machine %d", elf__info(elf)->machine);
-	err = cfi_sections__read(elf, &cfi->sections, e);
-	if (err)
-		return err;
+	return cfi_sections__read(elf, &cfi->sections, e);
+}
+
+int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e)
+{
+	struct code code = {0};
+	int err;
+
 	find_code(elf, &code);
 	vec__foreach(&cfi->sections, s) {
 		size_t first = cfi->cies.len;

@@ -9,8 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
-#include "unwind/cfi.h"
-#include "unwind/filler.h"
+#include "unwind/source.h"
 
 #define MAX_RULES (1U << 16)
 #define MAX_PAGES (1U << 16) /* 4 GiB of code */
@@ -25,8 +24,7 @@ struct builder {
 	uint64_t seed; /* so that no file can be made whose rules all collide */
 	uint64_t text_start;
 	uint32_t last; /* the rule of the last row */
-	struct filler fillers[MAX_FILLERS];
-	size_t nfillers;
+	const struct unwind_source *source;
 	struct unwind_table *table;
 };
 
@@ -125,8 +123,8 @@ static int add_gap(struct builder *b, uint64_t from, uint64_t to)
 		uint64_t end = to;
 		int err;
 
-		for (size_t i = 0; i < b->nfillers; i++) {
-			const struct filler *f = &b->fillers[i];
+		for (size_t i = 0; i < b->source->nfillers; i++) {
+			const struct filler *f = &b->source->fillers[i];
 
 			if (f->start <= from && from < f->end) {
 				rule = &f->rule;
@@ -189,9 +187,9 @@ static int add_all(struct builder *b, const struct cfi *cfi)
 	size_t n = cfi->fdes.len;
 	int err = 0;
 
-	for (size_t i = 0; i < b->nfillers; i++)
-		if (b->fillers[i].end > end)
-			end = b->fillers[i].end;
+	for (size_t i = 0; i < b->source->nfillers; i++)
+		if (b->source->fillers[i].end > end)
+			end = b->source->fillers[i].end;
 	for (size_t i = 0; i < n && !err; i++) {
 		const struct cfi_fde *f = &cfi->fdes.data[i];
 		uint64_t stop = f->end;
@@ -231,28 +229,27 @@ static int finish(struct builder *b)
 	return 0;
 }
 
-static int compile(struct elf *elf, struct builder *b, struct err *e)
+static int compile(struct builder *b, struct unwind_source *source, struct err *e)
 {
 	static const struct unwind_rule none = {.cfa = UNWIND_NONE};
-	_cleanup_(cfi__free) struct cfi cfi = {0};
+	struct cfi *cfi = &source->cfi;
 	uint64_t first;
-	int err = cfi__read(elf, &cfi, e);
+	int err = cfi__parse(source->elf, cfi, e);
 
 	if (err)
 		return err;
-	sort_functions(&cfi);
-	b->nfillers = filler__find(elf, cfi.arch, b->fillers);
-	first = cfi.fdes.data[0].start;
-	for (size_t i = 0; i < b->nfillers; i++)
-		if (b->fillers[i].start < first)
-			first = b->fillers[i].start;
+	sort_functions(cfi);
+	first = cfi->fdes.data[0].start;
+	for (size_t i = 0; i < source->nfillers; i++)
+		if (source->fillers[i].start < first)
+			first = source->fillers[i].start;
 	b->text_start = first & ~(uint64_t)(UNWIND_PAGE_SIZE - 1);
 	if (getrandom(&b->seed, sizeof(b->seed), GRND_NONBLOCK) < 0)
 		b->seed = (uint64_t)(uintptr_t)b;
-	b->table->machine = cfi.arch->machine;
+	b->table->machine = cfi->arch->machine;
 	err = intern(b, &none, &b->last);
 	if (!err)
-		err = add_all(b, &cfi);
+		err = add_all(b, cfi);
 	if (!err)
 		err = finish(b);
 	if (err == -E2BIG)
@@ -262,15 +259,31 @@ static int compile(struct elf *elf, struct builder *b, struct err *e)
 	return err;
 }
 
-int unwind_table__build(struct elf *elf, struct unwind_table **out, struct err *e)
+int unwind_source__open(struct elf *elf, struct unwind_source *s, struct err *e)
 {
-	struct builder b = {.sink = {.rule = add_row}};
+	int err;
+
+	*s = (struct unwind_source){.elf = elf};
+	err = cfi__read(elf, &s->cfi, e);
+	if (!err)
+		s->nfillers = filler__find(elf, s->cfi.arch, s->fillers);
+	return err;
+}
+
+void unwind_source__close(struct unwind_source *s)
+{
+	cfi__free(&s->cfi);
+}
+
+int unwind_source__compile(struct unwind_source *s, struct unwind_table **out, struct err *e)
+{
+	struct builder b = {.sink = {.rule = add_row}, .source = s};
 	int err;
 
 	b.table = calloc(1, sizeof(*b.table));
 	if (!b.table)
 		return err__set(e, -ENOMEM, "out of memory");
-	err = compile(elf, &b, e);
+	err = compile(&b, s, e);
 	vec__free(&b.rows);
 	vec__free(&b.pages);
 	vec__free(&b.rules);
@@ -280,6 +293,14 @@ int unwind_table__build(struct elf *elf, struct unwind_table **out, struct err *
 	else
 		*out = b.table;
 	return err;
+}
+
+int unwind_table__build(struct elf *elf, struct unwind_table **out, struct err *e)
+{
+	_cleanup_(unwind_source__close) struct unwind_source s;
+	int err = unwind_source__open(elf, &s, e);
+
+	return err ? err : unwind_source__compile(&s, out, e);
 }
 
 void unwind_table__free(struct unwind_table *t)
@@ -326,6 +347,8 @@ int unwind__functions_at(struct elf *elf, const uint64_t addrs[], size_t n, uint
 	_cleanup_(cfi__free) struct cfi cfi = {0};
 	int err = cfi__read(elf, &cfi, e);
 
+	if (!err)
+		err = cfi__parse(elf, &cfi, e);
 	if (err)
 		return err;
 	for (size_t i = 0; i < n; i++)

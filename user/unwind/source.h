@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a table is made of, between reading it and compiling: the cache looks in between whether it has been done. */
+#ifndef PYBPF_UNWIND_SOURCE_H
+#define PYBPF_UNWIND_SOURCE_H
+
+#include "unwind/cfi.h"
+#include "unwind/filler.h"
+#include "unwind/table.h"
+
+struct unwind_source {
+	struct elf *elf;
+	struct cfi cfi; /* the sections only */
+	struct filler fillers[MAX_FILLERS];
+	size_t nfillers;
+};
+
+/* Reads it. Errors as for unwind_table__build. The caller calls unwind_source__close either way. */
+int unwind_source__open(struct elf *elf, struct unwind_source *s, struct err *e);
+void unwind_source__close(struct unwind_source *s);
+
+/* Compiles the table. Errors as for unwind_table__build. */
+int unwind_source__compile(struct unwind_source *s, struct unwind_table **out, struct err *e);
+
+#endif
