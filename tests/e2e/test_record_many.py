@@ -3,7 +3,6 @@
 import subprocess
 
 import harness
-import pytest
 
 SHORT = """
 import time
@@ -61,3 +60,24 @@ def test_nothing_is_lost_of_many_busy_processes(any_python, target, tmp_path):
     assert result.accounts["samples"]["lost"] == 0 and result.accounts["samples"]["truncated"] == 0, result
     assert result.accounts["processes"] >= 40, result
     assert all("spin" in harness.names(stack) for stack, _ in result.stacks), result.stacks[:5]
+
+
+SPAWN = """
+import subprocess, time
+def spawn():
+    subprocess.run(["/bin/true"])
+end = time.process_time() + 0.5
+while time.process_time() < end:
+    spawn()
+"""
+
+
+def test_children_between_fork_and_exec_are_named(python, tmp_path):
+    """Their memory is another program's by the time that anybody looks."""
+    script = tmp_path / "spawn.py"
+    script.write_text(SPAWN)
+    result = harness.record("-s", "-r", 5000, output=tmp_path / "out.raw", command=python.command + [str(script)])
+    assert result.status == 0, result
+    assert len({stack[0] for stack, _ in result.stacks if "spawn" in harness.names(stack)}) > 5, "no child was met"
+    failed = sum(n for stack, n in result.stacks if any(l.startswith("[truncated: code") for l in stack))
+    assert failed <= 0.01 * result.samples, result

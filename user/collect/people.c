@@ -305,6 +305,18 @@ void people__on_exit(struct people *all, const struct rec_life *r)
 		hmap__del(&all->by_pid, r->pid);
 }
 
+/*
+ * A child has the addresses of its parent until it calls exec, which may be long before its records are read: by then
+ * another program would be asked what lies there. Returns `type` when it is the parent's type of code objects, else 0.
+ */
+static uint64_t parents_code_type(const struct people *all, const struct person *who, uint64_t type)
+{
+	uint64_t *identity = hmap__get(&all->by_pid, profile__process(all->profile, who->process)->ppid);
+	const struct person *parent = identity ? people__find(all, *identity) : NULL;
+
+	return parent && parent->code_type == type ? type : 0;
+}
+
 int people__on_code(struct people *all, const struct rec_code *record, size_t size)
 {
 	struct rec_code copy = *record, *r = &copy;
@@ -319,6 +331,8 @@ int people__on_code(struct people *all, const struct rec_code *record, size_t si
 		return -ENOMEM;
 	if (!who->interp) /* its introduction was lost: nothing says how to read it */
 		return -ENOENT;
+	if (!who->code_type)
+		who->code_type = parents_code_type(all, who, r->type_addr);
 	err = codefacts__check_type(r, &who->interp->layout, &who->code_type);
 	if (!err)
 		err = codefacts__from_record(r, size - sizeof(*r), &who->interp->layout, record + 1, &text);
