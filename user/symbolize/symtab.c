@@ -41,8 +41,8 @@ struct symtab {
 struct loader {
 	struct symtab *t;
 	struct elf *elf;
-	struct elf_section *sections;
-	size_t nsections;
+	struct elf_section *code; /* the sections that hold code, by address */
+	size_t ncode;
 	bool arm;
 };
 
@@ -54,7 +54,23 @@ static uint32_t pack(uint32_t rank, uint16_t section)
 
 static bool is_code(const struct elf_section *s)
 {
-	return (s->flags & SHF_ALLOC) && (s->flags & SHF_EXECINSTR);
+	return (s->flags & SHF_ALLOC) && (s->flags & SHF_EXECINSTR) && s->size && s->size <= UINT64_MAX - s->addr;
+}
+
+/* The section of code at an address, or NULL. Its number does not count: BOLT leaves those of the file before it. */
+static const struct elf_section *section_at(const struct loader *l, uint64_t addr)
+{
+	size_t low = 0, high = l->ncode;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (l->code[mid].addr <= addr)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low && addr - l->code[low - 1].addr < l->code[low - 1].size ? &l->code[low - 1] : NULL;
 }
 
 static int take_symbol(struct loader *l, const Elf64_Sym *sym)
@@ -69,10 +85,10 @@ static int take_symbol(struct loader *l, const Elf64_Sym *sym)
 	/* AArch64 ABI, 5.5.5: mapping symbols tell code from data */
 	if (l->arm && type == STT_NOTYPE && bind == STB_LOCAL)
 		return 0;
-	if (sym->st_shndx == SHN_UNDEF || sym->st_shndx >= l->nsections || !sym->st_name)
+	if (sym->st_shndx == SHN_UNDEF || sym->st_shndx >= SHN_LORESERVE || !sym->st_name)
 		return 0;
-	section = &l->sections[sym->st_shndx];
-	if (!is_code(section) || sym->st_value < section->addr || sym->st_value - section->addr >= section->size)
+	section = section_at(l, sym->st_value);
+	if (!section)
 		return 0;
 	if (sym->st_value < l->t->base || sym->st_value - l->t->base >= GUESSED)
 		return 0;
@@ -84,7 +100,7 @@ static int take_symbol(struct loader *l, const Elf64_Sym *sym)
 	rank |= bind != STB_LOCAL ? RANK_EXPORTED : 0;
 	rank |= size ? RANK_SIZED : 0;
 	rank |= type != STT_NOTYPE ? RANK_FUNCTION : 0;
-	f.outer = pack(rank, sym->st_shndx);
+	f.outer = pack(rank, (uint16_t)(section - l->code));
 	if (l->t->functions.len >= MAX_FUNCTIONS)
 		return -E2BIG;
 	return vec__push(&l->t->functions, f);
@@ -153,7 +169,7 @@ static void guess_sizes(struct loader *l)
 
 	for (size_t i = 0, next = 0; i < n; i++) {
 		struct function f = t->functions.data[i];
-		const struct elf_section *s = &l->sections[f.outer & 0xffff];
+		const struct elf_section *s = &l->code[f.outer & 0xffff];
 		uint64_t end = s->addr + s->size - t->base;
 
 		if (f.size) {
@@ -197,23 +213,26 @@ static int link_outer(struct symtab *t)
 	return err;
 }
 
-static int load_sections(struct loader *l, uint64_t *base)
+static int by_section_addr(const void *a, const void *b)
 {
-	l->nsections = elf__section_count(l->elf);
-	l->sections = calloc(l->nsections ? l->nsections : 1, sizeof(*l->sections));
-	if (!l->sections)
-		return -ENOMEM;
-	*base = UINT64_MAX;
-	for (size_t i = 0; i < l->nsections; i++) {
-		struct elf_section *s = &l->sections[i];
+	const struct elf_section *x = a, *y = b;
 
-		elf__section_at(l->elf, i, s);
-		if (s->size > UINT64_MAX - s->addr)
-			s->size = 0;
-		if (is_code(s) && s->size && s->addr < *base)
-			*base = s->addr;
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static int load_sections(struct loader *l)
+{
+	size_t n = elf__section_count(l->elf);
+
+	l->code = calloc(n ? n : 1, sizeof(*l->code));
+	if (!l->code)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		if (!elf__section_at(l->elf, i, &l->code[l->ncode]) && is_code(&l->code[l->ncode]))
+			l->ncode++;
 	}
-	return *base == UINT64_MAX ? -ENOENT : 0;
+	qsort(l->code, l->ncode, sizeof(*l->code), by_section_addr);
+	return l->ncode ? 0 : -ENOENT;
 }
 
 int symtab__load(struct elf *elf, const char *section, struct symtab **out)
@@ -236,16 +255,18 @@ int symtab__load(struct elf *elf, const char *section, struct symtab **out)
 	l.t->elf = elf;
 	l.t->strtab = names.offset;
 	l.t->strtab_size = names.size;
-	err = load_sections(&l, &l.t->base);
-	if (!err)
+	err = load_sections(&l);
+	if (!err) {
+		l.t->base = l.code[0].addr;
 		err = read_symbols(&l, &table);
+	}
 	if (!err && l.t->functions.len) {
 		qsort(l.t->functions.data, l.t->functions.len, sizeof(*less), by_start);
 		drop_worse(l.t);
 		guess_sizes(&l);
 		err = link_outer(l.t);
 	}
-	free(l.sections);
+	free(l.code);
 	if (!err && !l.t->functions.len)
 		err = -ENOENT;
 	if (err) {
