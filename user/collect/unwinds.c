@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/vec.h"
 #include "sys/elf.h"
+#include "unwind/cache.h"
 #include "unwind/table.h"
 
 struct request {
@@ -37,7 +38,8 @@ struct unwinds {
 	bool busy, stop;
 	struct unwinds_counts counts;
 
-	/* the thread's own: how far the kernel's arrays are filled */
+	/* the thread's own: tables of earlier runs (NULL where there can be none), how far the kernel's arrays are filled */
+	struct unwind_cache *cache;
 	uint32_t pages, rules;
 	uint32_t block;     /* the block being filled, + 1; 0: none yet */
 	uint32_t block_len; /* rows in it */
@@ -142,7 +144,7 @@ static void make_table(struct unwinds *u, const struct request *r)
 	int err = elf__open(r->fd, &elf, NULL);
 
 	if (!err) {
-		err = unwind_table__build(elf, &table, NULL);
+		err = unwind_cache__build(u->cache, elf, &table, NULL);
 		elf__close(elf);
 	}
 	if (!err)
@@ -182,6 +184,7 @@ static void *work(void *arg)
 
 	/* samples are marked until a table is there: it is wanted before others have had their turns */
 	setpriority(PRIO_PROCESS, 0, -20);
+	unwind_cache__open(UNWIND_CACHE_DIR, UNWIND_CACHE_MAX, &u->cache, NULL);
 	pthread_mutex_lock(&u->lock);
 	for (;;) {
 		struct request r;
@@ -250,6 +253,7 @@ void unwinds__free(struct unwinds *u)
 	pthread_cond_destroy(&u->idle);
 	vec__free(&u->queue);
 	vec__free(&u->asked);
+	unwind_cache__close(u->cache);
 	free(u);
 }
 
