@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Any table of offsets at the start of _PyRuntime: refused, or a layout that the walk cannot be led astray by. Input: a byte of
- * flags, then words that replace those of a table: number (1 byte), value (8 bytes).
+ * Any table of offsets at the start of _PyRuntime: refused, or a layout that the walk cannot be led astray by. Input: a
+ * byte of flags, then words that replace those of a table: number (1 byte), value (8 bytes).
  */
 #include "fuzz.h"
 
@@ -29,9 +29,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* what the kernel side copies: include/pybpf/abi.h */
 	if (layout.abi.frame_size > 160 || layout.abi.code_size > 248)
 		abort();
-	if (layout.abi.frame_code + 8 > layout.abi.frame_size || layout.abi.frame_previous + 8 > layout.abi.frame_size ||
-	    layout.abi.frame_owner >= layout.abi.frame_size || layout.abi.code_name + 8 > layout.abi.code_size ||
-	    layout.abi.code_linetable + 8 > layout.abi.code_size)
+	if (layout.abi.frame_code + 8 > layout.abi.frame_size ||
+	    layout.abi.frame_previous + 8 > layout.abi.frame_size ||
+	    (layout.abi.frame_owner != PYBPF_NO_OFFSET && layout.abi.frame_owner >= layout.abi.frame_size) ||
+	    layout.abi.code_name + 8 > layout.abi.code_size || layout.abi.code_linetable + 8 > layout.abi.code_size)
 		abort();
 	return 0;
 }

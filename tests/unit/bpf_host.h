@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the walkers of bpf/ need in order to be compiled for the host: the types of the uapi headers in place of vmlinux.h,
- * and helpers that read from an image of memory, look into plain arrays and keep what is sent. The helpers are as unforgiving
- * as the kernel's: a read is whole or fails and zeroes its target, and it may only go where the verifier would let it.
+ * What the walkers of bpf/ need in order to be compiled for the host: the types of the uapi headers in place of
+ * vmlinux.h, and helpers that read from an image of memory, look into plain arrays and keep what is sent. The helpers
+ * are as unforgiving as the kernel's: a read is whole or fails and zeroes its target, and it may only go where the
+ * verifier would let it.
  */
 #ifndef PYBPF_BPF_HOST_H
 #define PYBPF_BPF_HOST_H
@@ -20,8 +21,8 @@
 #include "sys/mem.h"
 
 #define SEC(name)
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) __typeof__(value) *name
+#define __uint(name, value)  int(*name)[value]
+#define __type(name, value)  __typeof__(value) *name
 #define __array(name, value) __typeof__(value) *name[1]
 #undef __always_inline
 /* BPF loads words from any address (a damaged frame's may be odd) */
@@ -170,7 +171,7 @@ static inline void *host_lookup(const void *map, size_t entries, size_t size, __
 }
 
 /* Arrays only: all that the walkers look into. */
-#define bpf_map_lookup_elem(array, key)                                                                    \
+#define bpf_map_lookup_elem(array, key)                                                                                \
 	host_lookup(array, sizeof(*(array)->max_entries) / sizeof(int), sizeof(*(array)->value), *(key))
 
 static inline void host_forget_maps(void)
@@ -243,8 +244,7 @@ static inline bool host_may_write(const void *to, size_t n)
 	const struct scratch *s = scratch__of(0);
 
 	return !host_within(to, 1, s, sizeof(*s)) || host_within(to, n, &s->outer, sizeof(s->outer)) ||
-	       host_within(to, n, s->buf, sizeof(s->buf)) ||
-	       host_within(to, n, s->object, sizeof(s->object)) ||
+	       host_within(to, n, s->buf, sizeof(s->buf)) || host_within(to, n, s->object, sizeof(s->object)) ||
 	       host_within(to, n, s->code_data, sizeof(s->code_data));
 }
 

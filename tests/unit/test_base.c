@@ -78,7 +78,7 @@ static void test_hmap(void **state)
 		}
 		assert_int_equal(m.len, count);
 	}
-	assert_true(m.cap <= 4 * KEYS); /* it does not grow by what is gone */
+	assert_true(m.cap <= 4 * KEYS);              /* it does not grow by what is gone */
 	while (hmap__next(&m, &pos, &key, &value)) { /* deleting meanwhile is allowed */
 		assert_true(there[key >> 32]);
 		assert_int_equal(*value, values[key >> 32]);
@@ -160,11 +160,13 @@ static void test_str(void **state)
 		assert_int_equal(str__addf(&s, "%d,", i), 0);
 	assert_int_equal(strncmp(s.data, "0,1,2,3", 7), 0);
 	str__free(&s);
-	for (const uint32_t *c = (const uint32_t[]){0x7f, 0x80, 0x7ff, 0x800, 0xd800, 0xffff, 0x10000, 0x10ffff, 0x110000,
-						    UINT32_MAX, 0}; *c; c++)
+	for (const uint32_t *c = (const uint32_t[]){0x7f, 0x80, 0x7ff, 0x800, 0xd800, 0xffff, 0x10000, 0x10ffff,
+						    0x110000, UINT32_MAX, 0};
+	     *c; c++)
 		assert_int_equal(str__add_utf8(&s, *c), 0);
-	assert_string_equal(s.data, "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"
-				    "\xef\xbf\xbd\xef\xbf\xbd");
+	assert_string_equal(s.data,
+			    "\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xed\xa0\x80\xef\xbf\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf"
+			    "\xef\xbf\xbd\xef\xbf\xbd");
 	str__free(&s);
 }
 
@@ -198,7 +200,7 @@ static void test_err(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_vec),  cmocka_unit_test(test_hmap), cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_vec),    cmocka_unit_test(test_hmap), cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_strtab), cmocka_unit_test(test_str),  cmocka_unit_test(test_err),
 	};
 

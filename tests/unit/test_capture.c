@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Raw captures: what is written is read back, and a file that is cut, damaged or made up is an error or a shorter profile. */
+/* Raw captures: what is written is read back, and a file that is cut, damaged or made up is an error or a shorter
+ * profile. */
 #include "test_export_fixture.h"
 
 #include <zlib.h>
@@ -111,7 +112,8 @@ static void test_many_blocks(void **state)
 	memset(name, 'n', (1 << 20) - 1);
 	fixture_string(p, name);
 	for (uint32_t i = 0; i < 10000; i++) {
-		struct profile_sample s = {.time = i % 2 ? UINT64_MAX - i : i, .thread = thread, .count = i, .weight = UINT64_MAX};
+		struct profile_sample s = {
+			.time = i % 2 ? UINT64_MAX - i : i, .thread = thread, .count = i, .weight = UINT64_MAX};
 		char text[32];
 
 		snprintf(text, sizeof(text), "f%u", i);
@@ -139,7 +141,8 @@ static void test_cut_anywhere(void **state)
 
 		if (err) {
 			assert_int_equal(err, -EBADMSG);
-			assert_int_equal(before, 0); /* once there is something to show, more bytes never take it away */
+			assert_int_equal(before,
+					 0); /* once there is something to show, more bytes never take it away */
 			continue;
 		}
 		assert_true(truncated);
@@ -183,7 +186,8 @@ static void test_damage_anywhere(void **state)
 		for (size_t f = 0; f < sizeof(flips); f++) {
 			memcpy(copy, bytes, n);
 			copy[at] ^= flips[f];
-			/* as it is: nothing gets past the checksums, but a shorter file may look like one that was cut */
+			/* as it is: nothing gets past the checksums, but a shorter file may look like one that was cut
+			 */
 			if (!read_back(copy, n, &q, &truncated)) {
 				assert_true(truncated);
 				use(q);
@@ -226,7 +230,8 @@ static void make_block(struct made *m, unsigned int type, const void *payload, s
 	m->n += 9 + n;
 }
 
-#define MAKE(m, type, ...) make_block(m, type, (const unsigned char[]){__VA_ARGS__}, sizeof((const unsigned char[]){__VA_ARGS__}))
+#define MAKE(m, type, ...)                                                                                             \
+	make_block(m, type, (const unsigned char[]){__VA_ARGS__}, sizeof((const unsigned char[]){__VA_ARGS__}))
 
 /* A capture with everything that samples need: one process, thread, frame (named by `name`) and stack. */
 static void make_usual(struct made *m, unsigned char name)
@@ -288,21 +293,21 @@ static void test_what_is_refused(void **state)
 	static const struct {
 		unsigned char type, n, payload[16];
 	} bad[] = {
-		{CAPTURE_STRINGS, 3, {1, 1, 'a'}},                    /* there already: its id would be another one */
-		{CAPTURE_STRINGS, 3, {1, 2, 'b'}},                    /* longer than the block */
-		{CAPTURE_STRINGS, 1, {1}},                            /* fewer than it says */
-		{CAPTURE_STRINGS, 2, {0x80, 0x80}},                   /* a number without an end */
-		{CAPTURE_FRAMES, 11, {1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}}, /* a name that is not there */
-		{CAPTURE_STACKS, 3, {1, 7, 0}},                       /* parent */
-		{CAPTURE_STACKS, 3, {1, 0, 7}},                       /* frame */
-		{CAPTURE_STACKS, 3, {1, 0, 0}},                       /* there already */
-		{CAPTURE_THREADS, 5, {1, 7, 1, 1, 1}},                /* process */
-		{CAPTURE_THREADS, 5, {1, 0, 1, 1, 7}},                /* name */
+		{CAPTURE_STRINGS, 3, {1, 1, 'a'}},  /* there already: its id would be another one */
+		{CAPTURE_STRINGS, 3, {1, 2, 'b'}},  /* longer than the block */
+		{CAPTURE_STRINGS, 1, {1}},          /* fewer than it says */
+		{CAPTURE_STRINGS, 2, {0x80, 0x80}}, /* a number without an end */
+		{CAPTURE_FRAMES, 11, {1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}},       /* a name that is not there */
+		{CAPTURE_STACKS, 3, {1, 7, 0}},                                /* parent */
+		{CAPTURE_STACKS, 3, {1, 0, 7}},                                /* frame */
+		{CAPTURE_STACKS, 3, {1, 0, 0}},                                /* there already */
+		{CAPTURE_THREADS, 5, {1, 7, 1, 1, 1}},                         /* process */
+		{CAPTURE_THREADS, 5, {1, 0, 1, 1, 7}},                         /* name */
 		{CAPTURE_PROCESSES, 12, {1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 7}}, /* the last string */
-		{CAPTURE_SAMPLES, 9, {1, 2, 7, 1, 0, 0, 0, 1, 1}},    /* thread */
-		{CAPTURE_SAMPLES, 9, {1, 2, 0, 7, 0, 0, 0, 1, 1}},    /* stack */
-		{CAPTURE_SAMPLES, 9, {1, 2, 0, 1, 0, 7, 0, 1, 1}},    /* outcome */
-		{CAPTURE_ACCOUNTS, 5, {1, 1, 1, 9, 0}},               /* outcome */
+		{CAPTURE_SAMPLES, 9, {1, 2, 7, 1, 0, 0, 0, 1, 1}},             /* thread */
+		{CAPTURE_SAMPLES, 9, {1, 2, 0, 7, 0, 0, 0, 1, 1}},             /* stack */
+		{CAPTURE_SAMPLES, 9, {1, 2, 0, 1, 0, 7, 0, 1, 1}},             /* outcome */
+		{CAPTURE_ACCOUNTS, 5, {1, 1, 1, 9, 0}},                        /* outcome */
 	};
 
 	(void)state;
@@ -322,12 +327,9 @@ static void test_what_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip),
-		cmocka_unit_test(test_many_blocks),
-		cmocka_unit_test(test_cut_anywhere),
-		cmocka_unit_test(test_damage_anywhere),
-		cmocka_unit_test(test_made_up),
-		cmocka_unit_test(test_what_is_refused),
+		cmocka_unit_test(test_round_trip),   cmocka_unit_test(test_many_blocks),
+		cmocka_unit_test(test_cut_anywhere), cmocka_unit_test(test_damage_anywhere),
+		cmocka_unit_test(test_made_up),      cmocka_unit_test(test_what_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the BPF program tells of the code objects of real interpreters, completed by user space where it has to be, against
- * what each interpreter says of them; when it tells anew, and when not.
+ * What the BPF program tells of the code objects of real interpreters, completed by user space where it has to be,
+ * against what each interpreter says of them; when it tells anew, and when not.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,9 +56,9 @@ static void check_facts(struct subject *t, const struct told_frame *told, const 
 	table.data[table.len < sizeof(told->table) ? table.len : sizeof(told->table) - 1] = '\0';
 	if (err || strcmp(str__cstr(&name), told->name) || strcmp(str__cstr(&file), told->file) ||
 	    copy.firstlineno != told->first_line || copy.flags != told->flags || strcmp(table.data, told->table))
-		fail_msg("%s: %d, '%s' (%s:%d) flags %#x, lines %s; told: '%s' (%s:%d) flags %#x, lines %s", t->interp->id, err,
-			 str__cstr(&name), str__cstr(&file), copy.firstlineno, copy.flags, table.data, told->name,
-			 told->file, told->first_line, told->flags, told->table);
+		fail_msg("%s: %d, '%s' (%s:%d) flags %#x, lines %s; told: '%s' (%s:%d) flags %#x, lines %s",
+			 t->interp->id, err, str__cstr(&name), str__cstr(&file), copy.firstlineno, copy.flags,
+			 table.data, told->name, told->file, told->first_line, told->flags, told->table);
 	str__free(&table);
 	str__free(&name);
 	str__free(&file);
@@ -150,7 +150,8 @@ static void test_full_ring(void **state)
 	}
 }
 
-/* Another object at the same address: whatever part of it differs, it is told anew, and the process is known as one to watch. */
+/* Another object at the same address: whatever part of it differs, it is told anew, and the process is known as one to
+ * watch. */
 static void test_another_object(void **state)
 {
 	struct subject t;
@@ -159,8 +160,9 @@ static void test_another_object(void **state)
 	(void)state;
 	while (next_version(&t, &at, "0")) {
 		uint64_t addr = t.blocked.frames.data[0].code;
-		const uint16_t parts[] = {t.lay->code_name, t.lay->code_filename, t.lay->code_linetable, t.lay->code_consts,
-					  t.lay->code_names, t.lay->code_firstlineno, t.lay->code_version};
+		const uint16_t parts[] = {t.lay->code_name,   t.lay->code_filename, t.lay->code_linetable,
+					  t.lay->code_consts, t.lay->code_names,    t.lay->code_firstlineno,
+					  t.lay->code_version};
 
 		assert_int_equal(meet(&t, addr), 0);
 		last_record(&size);
@@ -233,7 +235,8 @@ static void test_neighbours_do_not_matter(void **state)
 			uint64_t table = image__u64(&t.image, told->code + t.lay->code_linetable);
 			uint64_t ends[] = {
 				block_end(name, t.lay->str_ascii + strlen(told->name) + 1),
-				block_end(table, t.lay->bytes_data + image__u64(&t.image, table + t.lay->bytes_size) + 1),
+				block_end(table,
+					  t.lay->bytes_data + image__u64(&t.image, table + t.lay->bytes_size) + 1),
 			};
 
 			meet(&t, told->code);
@@ -244,8 +247,8 @@ static void test_neighbours_do_not_matter(void **state)
 				image__write_u64(&t.image, ends[i], old + 1); /* a reference more */
 				assert_int_equal(meet(&t, told->code), 0);
 				if (last_record(&size))
-					fail_msg("%s: %s is told anew because of its neighbour %d", t.interp->id, told->name,
-						 i);
+					fail_msg("%s: %s is told anew because of its neighbour %d", t.interp->id,
+						 told->name, i);
 				image__write_u64(&t.image, ends[i], old);
 			}
 		}

@@ -20,8 +20,12 @@
 #include "pyrt/binary.h"
 #include "sys/elf.h"
 
-static const char *const files[] = {"/proc/self/exe", "/bin/sh", "/lib/x86_64-linux-gnu/libc.so.6", "/usr/bin/python3",
-				    "/lib/aarch64-linux-gnu/libc.so.6", "build/user/main.o"};
+static const char *const files[] = {"/proc/self/exe",
+				    "/bin/sh",
+				    "/lib/x86_64-linux-gnu/libc.so.6",
+				    "/usr/bin/python3",
+				    "/lib/aarch64-linux-gnu/libc.so.6",
+				    "build/user/main.o"};
 
 struct opened {
 	int fd;
@@ -75,8 +79,8 @@ static void test_segments(void **state)
 			const struct elf_segment *s;
 			char type[32];
 
-			if (sscanf(line, " %31s 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64, type,
-				   &offset, &vaddr, &paddr, &filesz, &memsz) != 6)
+			if (sscanf(line, " %31s 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64 " 0x%" SCNx64,
+				   type, &offset, &vaddr, &paddr, &filesz, &memsz) != 6)
 				continue;
 			s = elf__segment(o.elf, n++);
 			assert_non_null(s);
@@ -112,8 +116,9 @@ static void test_sections(void **state)
 			char name[128];
 			int number;
 
-			if (sscanf(line, " [%d] %127s %*s %" SCNx64 " %" SCNx64 " %" SCNx64, &number, name, &addr, &offset,
-				   &size) != 5 || name[0] != '.')
+			if (sscanf(line, " [%d] %127s %*s %" SCNx64 " %" SCNx64 " %" SCNx64, &number, name, &addr,
+				   &offset, &size) != 5 ||
+			    name[0] != '.')
 				continue;
 			assert_int_equal(elf__section(o.elf, name, &s), 0);
 			if (!strncmp(files[f], "build", 5)) /* an object file has several of one name */
@@ -147,8 +152,8 @@ static void test_dynamic_symbols(void **state)
 			uint64_t value;
 			int number;
 
-			if (sscanf(line, " %d: %" SCNx64 " %31s %31s %*s %*s %31s %511s", &number, &value, size_text, type,
-				   section, name) != 6)
+			if (sscanf(line, " %d: %" SCNx64 " %31s %31s %*s %*s %31s %511s", &number, &value, size_text,
+				   type, section, name) != 6)
 				continue;
 			/* of a name's versions only the default one is for sure the one to find */
 			if (!strcmp(section, "UND") || (strchr(name, '@') && !strstr(name, "@@")) ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What is told of real interpreters by their files, against what they say of themselves; and tables of offsets with damage:
- * refused, or harmless to whoever walks by them.
+ * What is told of real interpreters by their files, against what they say of themselves; and tables of offsets with
+ * damage: refused, or harmless to whoever walks by them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -33,13 +33,14 @@ static void test_version_and_build(void **state)
 		subject__start(&t, interp, "0");
 		b = &t.proc.file->binary;
 		/* without Py_Version (before 3.11) only "3.10.13" is found: of its last byte nothing is known */
-		if (b->version_hex != t.blocked.hex && (b->version_hex & 0xff || b->version_hex != (t.blocked.hex & ~0xffu)) &&
+		if (b->version_hex != t.blocked.hex &&
+		    (b->version_hex & 0xff || b->version_hex != (t.blocked.hex & ~0xffu)) &&
 		    b->version_hex != ((t.blocked.hex & ~0xffu) | 0xf0))
 			fail_msg("%s: version %#x, not %#x", interp->id, b->version_hex, t.blocked.hex);
 		if (b->free_threaded != is_kind(interp, "free-threaded") ||
 		    (b->libc == PYRT_MUSL) != is_kind(interp, "musl") || (is_kind(interp, "debug") && !b->debug))
-			fail_msg("%s: free-threaded %d, debug %d, libc %d; kinds: %s", interp->id, b->free_threaded, b->debug,
-				 b->libc, interp->kinds);
+			fail_msg("%s: free-threaded %d, debug %d, libc %d; kinds: %s", interp->id, b->free_threaded,
+				 b->debug, b->libc, interp->kinds);
 		assert_int_equal(pyrt_version__format(t.blocked.hex, &want), 0);
 		assert_int_equal(pyrt_binary__describe(b, &text), 0);
 		assert_int_equal(strncmp(str__cstr(&text), str__cstr(&want), want.len), 0);
@@ -56,7 +57,10 @@ static void test_formats(void **state)
 	static const struct {
 		uint32_t hex;
 		const char *text;
-	} versions[] = {{0x030d00f0, "3.13.0"}, {0x030f00b4, "3.15.0b4"}, {0x030e00a1, "3.14.0a1"}, {0x030c01c2, "3.12.1rc2"},
+	} versions[] = {{0x030d00f0, "3.13.0"},
+			{0x030f00b4, "3.15.0b4"},
+			{0x030e00a1, "3.14.0a1"},
+			{0x030c01c2, "3.12.1rc2"},
 			{0x030a0d00, "3.10.13"}};
 	struct str s = {0};
 
@@ -90,7 +94,8 @@ static void test_rows(void **state)
 		check_bounds(&row->abi);
 		/* and as it is used, with its sizes worked out: they must be those of the row */
 		if (minor < 13) {
-			struct pyrt_binary b = {.kind = PYRT_CPYTHON, .version_hex = row->abi.version_hex | 0xf0, .runtime = 4096};
+			struct pyrt_binary b = {
+				.kind = PYRT_CPYTHON, .version_hex = row->abi.version_hex | 0xf0, .runtime = 4096};
 			struct pyrt_layout l;
 			struct err e = {0};
 

@@ -23,8 +23,23 @@ const struct command *const commands[] = {&command_record, &command_report, &com
 
 static void test_pids(void **state)
 {
-	static const char *const bad[] = {"", "0", "-1", "x", "0x", "1,", ",1", "1,,2", "1 ", " 1", "+1", "2147483648",
-					  "99999999999999999999", "0x80000000", "1.5", "1;2", "0x1g"};
+	static const char *const bad[] = {"",
+					  "0",
+					  "-1",
+					  "x",
+					  "0x",
+					  "1,",
+					  ",1",
+					  "1,,2",
+					  "1 ",
+					  " 1",
+					  "+1",
+					  "2147483648",
+					  "99999999999999999999",
+					  "0x80000000",
+					  "1.5",
+					  "1;2",
+					  "0x1g"};
 	struct pid_list list = {0};
 	struct err e = {0};
 
@@ -46,10 +61,11 @@ static void test_durations(void **state)
 	static const struct {
 		const char *text;
 		uint64_t ns;
-	} good[] = {{"unlimited", 0},   {"1", 1000000000},    {"1.5", 1500000000}, {"30s", 30000000000}, {"5m", 300000000000},
-		    {"1h", 3600000000000}, {"2d", 172800000000000}, {"250ms", 250000000}, {".5", 500000000}};
-	static const char *const bad[] = {"", "0", "-1", "1x", "s", "1 s", "1s ", "nan", "inf", "1e99", "0.0001", "1e9999", "5mm",
-					  "UNLIMITED", "1,5"};
+	} good[] = {{"unlimited", 0},        {"1", 1000000000},    {"1.5", 1500000000},
+		    {"30s", 30000000000},    {"5m", 300000000000}, {"1h", 3600000000000},
+		    {"2d", 172800000000000}, {"250ms", 250000000}, {".5", 500000000}};
+	static const char *const bad[] = {"",    "0",    "-1",     "1x",     "s",   "1 s",       "1s ", "nan",
+					  "inf", "1e99", "0.0001", "1e9999", "5mm", "UNLIMITED", "1,5"};
 	uint64_t ns = 7;
 	struct err e;
 
@@ -159,10 +175,37 @@ static void test_good_lines(void **state)
 static void test_bad_lines(void **state)
 {
 	static const char *const bad[] = {
-		"-p", "-p x", "-r 0", "-r", "-d", "-d x", "-f nonsense", "--nonsense", "-Z", "word", "-p 1 word", "--", "-p 1 --",
-		"-p 1 -- cmd", "--all-python -p 1", "--all-python -- cmd", "-s", "--json -o -", "--colors nonsense",
-		"--width 99", "--width x", "--min-width x", "--user no-such-user-here", "--comm _", "--quiet=1", "--per",
-		"--native=some", "-p 1,2,", "-d5x", "--rate=20001", "-qZ",
+		"-p",
+		"-p x",
+		"-r 0",
+		"-r",
+		"-d",
+		"-d x",
+		"-f nonsense",
+		"--nonsense",
+		"-Z",
+		"word",
+		"-p 1 word",
+		"--",
+		"-p 1 --",
+		"-p 1 -- cmd",
+		"--all-python -p 1",
+		"--all-python -- cmd",
+		"-s",
+		"--json -o -",
+		"--colors nonsense",
+		"--width 99",
+		"--width x",
+		"--min-width x",
+		"--user no-such-user-here",
+		"--comm _",
+		"--quiet=1",
+		"--per",
+		"--native=some",
+		"-p 1,2,",
+		"-d5x",
+		"--rate=20001",
+		"-qZ",
 	};
 	struct record_opts o;
 	struct err e;
@@ -208,8 +251,14 @@ static void test_cpu_lists(void **state)
 	static const struct {
 		const char *list;
 		unsigned int on; /* bits */
-	} good[] = {{"", 0},        {"\n", 0},       {"0\n", 1},           {"0-3", 0xf},
-		    {"0,2-3\n", 0xd}, {"7,8,900", 0x80}, {"0-4294967295", 0xff}, {"1,1,1-1", 2}};
+	} good[] = {{"", 0},
+		    {"\n", 0},
+		    {"0\n", 1},
+		    {"0-3", 0xf},
+		    {"0,2-3\n", 0xd},
+		    {"7,8,900", 0x80},
+		    {"0-4294967295", 0xff},
+		    {"1,1,1-1", 2}};
 	static const char *const bad[] = {"x", "1-", "-", ",", "1-2-3", "1 2", "1;2", "1-x", "0x1"};
 	bool on[8];
 
@@ -228,9 +277,10 @@ static void test_cpu_lists(void **state)
 
 static void test_kernel_releases(void **state)
 {
-	static const char *const faulty[] = {"5.19", "5.19.17", "6.0.0", "6.0.19", "6.1", "6.1.35", "6.2.16", "6.3.9", "6.1.35-rc1"};
-	static const char *const sound[] = {"5.18.19", "5.10.0", "4.19.0", "6.1.36", "6.1.176", "6.3.10", "6.4", "6.18.44", "7.0.0",
-					    "", "x", "6", "10.1.2"};
+	static const char *const faulty[] = {"5.19",   "5.19.17", "6.0.0", "6.0.19",    "6.1",
+					     "6.1.35", "6.2.16",  "6.3.9", "6.1.35-rc1"};
+	static const char *const sound[] = {"5.18.19", "5.10.0", "4.19.0", "6.1.36", "6.1.176", "6.3.10", "6.4",
+					    "6.18.44", "7.0.0",  "",       "x",      "6",       "10.1.2"};
 	static const struct {
 		const char *release, *version, *signature, *upstream;
 	} named[] = {
@@ -250,7 +300,8 @@ static void test_kernel_releases(void **state)
 	for (size_t i = 0; i < COUNT(sound); i++)
 		assert_false(probe__kernel_may_lock_up(sound[i]));
 	for (size_t i = 0; i < COUNT(named); i++) {
-		probe__upstream_release(named[i].release, named[i].version, named[i].signature, upstream, sizeof(upstream));
+		probe__upstream_release(named[i].release, named[i].version, named[i].signature, upstream,
+					sizeof(upstream));
 		assert_string_equal(upstream, named[i].upstream);
 	}
 	probe__upstream_release("6.18.44", "", NULL, small, sizeof(small));

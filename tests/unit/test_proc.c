@@ -35,10 +35,11 @@ static struct proc_maps *maps_of(const char *text, size_t n)
 
 static void test_lines_of_maps(void **state)
 {
-	static const char text[] = "00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b\n"
-				   "7f0000000000-7f0000001000 rw-s 00000000 103:05 42 /tmp/x\\012y (deleted)\n"
-				   "7ffc0-7ffd0 -w-p 00000000 00:00 0 \n"
-				   "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
+	static const char text[] =
+		"00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b\n"
+		"7f0000000000-7f0000001000 rw-s 00000000 103:05 42 /tmp/x\\012y (deleted)\n"
+		"7ffc0-7ffd0 -w-p 00000000 00:00 0 \n"
+		"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
 	struct proc_maps *maps = maps_of(text, strlen(text));
 	struct proc_map m;
 
@@ -61,8 +62,16 @@ static void test_lines_of_maps(void **state)
 
 static void test_bad_lines_of_maps(void **state)
 {
-	static const char *const bad[] = {"\n", "x\n", "1-2\n", "1-2 r\n", "1-2 rwxp\n", "1-2 rwxp 0\n", "1-2 rwxp 0 1\n",
-					  "1-2 rwxp 0 1:\n", "1 2 rwxp 0 1:2 3\n", "G-2 rwxp 0 1:2 3\n"};
+	static const char *const bad[] = {"\n",
+					  "x\n",
+					  "1-2\n",
+					  "1-2 r\n",
+					  "1-2 rwxp\n",
+					  "1-2 rwxp 0\n",
+					  "1-2 rwxp 0 1\n",
+					  "1-2 rwxp 0 1:\n",
+					  "1 2 rwxp 0 1:2 3\n",
+					  "G-2 rwxp 0 1:2 3\n"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
@@ -165,7 +174,8 @@ static void test_life(void **state)
 	assert_int_equal(proc__stat(child, &st), 0);
 	assert_string_equal(st.comm, ") R 1 (\n");
 	assert_true(st.ppid == getpid() && st.threads == 1 && !st.kernel_thread && st.state != 'Z');
-	assert_true(proc__same_start(st.start_ticks * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK)), st.start_ticks));
+	assert_true(
+		proc__same_start(st.start_ticks * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK)), st.start_ticks));
 	assert_false(proc__same_start(0, st.start_ticks));
 	assert_int_equal(proc__status(child, &status), 0);
 	assert_int_equal(status.uid, geteuid());

@@ -74,8 +74,15 @@ static void take(struct fixture *f, const void *head, size_t size, const void *t
 
 static void proc(struct fixture *f, uint64_t identity, const char *command)
 {
-	struct rec_proc r = {.type = REC_PROC, .pid = PID, .identity = identity, .start_time = 5, .ppid = 1, .ns_pid = 7,
-			     .layout = 3, .comm = "python3", .cmdline_bytes = (uint32_t)strlen(command) + 1};
+	struct rec_proc r = {.type = REC_PROC,
+			     .pid = PID,
+			     .identity = identity,
+			     .start_time = 5,
+			     .ppid = 1,
+			     .ns_pid = 7,
+			     .layout = 3,
+			     .comm = "python3",
+			     .cmdline_bytes = (uint32_t)strlen(command) + 1};
 	char words[64];
 
 	snprintf(words, sizeof(words), "%s", command);
@@ -84,14 +91,22 @@ static void proc(struct fixture *f, uint64_t identity, const char *command)
 	take(f, &r, sizeof(r), words, r.cmdline_bytes);
 }
 
-static void code_without(struct fixture *f, uint64_t identity, uint64_t addr, const char *name, int line, uint32_t missing)
+static void code_without(struct fixture *f, uint64_t identity, uint64_t addr, const char *name, int line,
+			 uint32_t missing)
 {
 	static const char file[] = "/srv/x.py";
 	/* one entry of Objects/locations.md: code 13 (no columns), eight code units, line delta 0 */
 	static const unsigned char table[] = {0x80 | 13 << 3 | 7, 0};
-	struct rec_code r = {.type = REC_CODE, .pid = PID, .identity = identity, .addr = addr, .firstlineno = line,
-			     .name_bytes = (uint16_t)strlen(name), .file_bytes = sizeof(file) - 1,
-			     .name_kind = 1, .file_kind = 1, .missing = missing};
+	struct rec_code r = {.type = REC_CODE,
+			     .pid = PID,
+			     .identity = identity,
+			     .addr = addr,
+			     .firstlineno = line,
+			     .name_bytes = (uint16_t)strlen(name),
+			     .file_bytes = sizeof(file) - 1,
+			     .name_kind = 1,
+			     .file_kind = 1,
+			     .missing = missing};
 	char tail[128];
 
 	r.linetab_bytes = missing & CODE_PART_LINETABLE ? 0 : sizeof(table);
@@ -112,8 +127,8 @@ static void stack(struct fixture *f, uint64_t identity, uint64_t hash, uint16_t 
 {
 	uint64_t at = interp.layout.code_bytecode + 4;
 	struct raw_frame frames[] = {{CODE_B, 0}, {CODE_A, CODE_A + at}};
-	struct rec_stack r = {.type = REC_STACK, .pid = PID, .identity = identity, .stack = hash, .nframes = 2,
-			      .outcome = outcome};
+	struct rec_stack r = {
+		.type = REC_STACK, .pid = PID, .identity = identity, .stack = hash, .nframes = 2, .outcome = outcome};
 
 	take(f, &r, sizeof(r), frames, sizeof(frames));
 }
@@ -127,8 +142,12 @@ static void leave(struct fixture *f, uint64_t identity)
 
 static void sample(struct fixture *f, uint64_t identity, uint64_t hash)
 {
-	struct rec_sample s = {.time = 1000, .stack = hash, .leaf = CODE_B + interp.layout.code_bytecode, .identity = identity,
-			       .pid = PID, .tid = PID};
+	struct rec_sample s = {.time = 1000,
+			       .stack = hash,
+			       .leaf = CODE_B + interp.layout.code_bytecode,
+			       .identity = identity,
+			       .pid = PID,
+			       .tid = PID};
 
 	assert_int_equal(recorder__sample(f->recorder, &s), 0);
 }
@@ -141,8 +160,7 @@ static const char *last(struct fixture *f)
 	static char text[512];
 	size_t n = profile__sample_count(f->profile);
 	const struct profile_sample *s = profile__sample(f->profile, n - 1);
-	const struct profile_process *p =
-		profile__process(f->profile, profile__thread(f->profile, s->thread)->process);
+	const struct profile_process *p = profile__process(f->profile, profile__thread(f->profile, s->thread)->process);
 	struct view_opts view = {0};
 	struct str stack = {0}, label = {0};
 

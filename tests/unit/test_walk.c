@@ -10,11 +10,11 @@
 #include "bpf_host.h"
 #include "pyrt/layout.h"
 
-#define TSTATE 0x10000000ull
-#define CFRAME 0x7ffe00001000ull
-#define CHUNK  0x7f0000010000ull /* the current chunk of the data stack */
-#define HEAP   0x7f5500000000ull
-#define CODE(n) (0x7f6600000000ull + 256 * (uint64_t)(n))
+#define TSTATE       0x10000000ull
+#define CFRAME       0x7ffe00001000ull
+#define CHUNK        0x7f0000010000ull /* the current chunk of the data stack */
+#define HEAP         0x7f5500000000ull
+#define CODE(n)      (0x7f6600000000ull + 256 * (uint64_t)(n))
 #define OWNER_THREAD 0
 #define OWNER_ENTRY  3
 
@@ -267,14 +267,10 @@ static int end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_state),
-		cmocka_unit_test(test_page_ends),
-		cmocka_unit_test(test_chunks),
-		cmocka_unit_test(test_jumps),
-		cmocka_unit_test(test_entry_frames),
-		cmocka_unit_test(test_exact_depth),
-		cmocka_unit_test(test_base_frame),
-		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_no_state),     cmocka_unit_test(test_page_ends),
+		cmocka_unit_test(test_chunks),       cmocka_unit_test(test_jumps),
+		cmocka_unit_test(test_entry_frames), cmocka_unit_test(test_exact_depth),
+		cmocka_unit_test(test_base_frame),   cmocka_unit_test(test_hash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, end);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The BPF program's walk over the memory of real interpreters, recorded as it is read: each blocks in a chain of calls that
- * it has told before. Then the same memory with damage.
+ * The BPF program's walk over the memory of real interpreters, recorded as it is read: each blocks in a chain of calls
+ * that it has told before. Then the same memory with damage.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,8 +59,8 @@ static size_t compare(struct subject *t)
 			fail_msg("%s: more frames than were told", t->interp->id);
 		want = &t->blocked.frames.data[told];
 		if (f->code != want->code || (!moved && lasti_of(t->lay, f) != want->lasti))
-			fail_msg("%s: frame %u is code %#llx at %lld; told: %s, code %#llx at %lld", t->interp->id, i, f->code,
-				 (long long)lasti_of(t->lay, f), want->name, (unsigned long long)want->code,
+			fail_msg("%s: frame %u is code %#llx at %lld; told: %s, code %#llx at %lld", t->interp->id, i,
+				 f->code, (long long)lasti_of(t->lay, f), want->name, (unsigned long long)want->code,
 				 (long long)want->lasti);
 		told++;
 	}
@@ -162,8 +162,8 @@ static void check_end(struct subject *t, int outcome, const uint64_t *chain, siz
 	int got = walk(t);
 
 	if (got != outcome || scratch__of(0)->count != want)
-		fail_msg("%s: outcome %d, not %d; %u frames, not %u", t->interp->id, got, outcome, scratch__of(0)->count,
-			 want);
+		fail_msg("%s: outcome %d, not %d; %u frames, not %u", t->interp->id, got, outcome,
+			 scratch__of(0)->count, want);
 	compare(t);
 }
 
@@ -269,12 +269,9 @@ static void test_random_damage(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_whole_chains),
-		cmocka_unit_test(test_the_threads_own_state),
-		cmocka_unit_test(test_depth),
-		cmocka_unit_test(test_bad_previous),
-		cmocka_unit_test(test_missing_pages),
-		cmocka_unit_test(test_random_damage),
+		cmocka_unit_test(test_whole_chains),  cmocka_unit_test(test_the_threads_own_state),
+		cmocka_unit_test(test_depth),         cmocka_unit_test(test_bad_previous),
+		cmocka_unit_test(test_missing_pages), cmocka_unit_test(test_random_damage),
 	};
 
 	return cmocka_run_group_tests(tests, find_all, forget_all);
