@@ -142,7 +142,7 @@ demo: deps
 	$(Q)$(PYTHON) scripts/demo/demo.py $(B)/pybpf build/demo.svg
 
 .PHONY: bench
-bench: all
+bench: all $(B)/tests/unwind_tables
 	$(Q)$(PYTHON) tests/bench/run.py
 
 # ---- tests
@@ -153,6 +153,11 @@ $(B)/tests/%: tests/unit/%.c $(B)/libpybpf.a
 
 $(B)/tests/%: tests/differential/%.c $(B)/libpybpf.a
 	$(call say,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -I. -o $@ $< $(B)/libpybpf.a $(ALL_LDFLAGS) $(LIBS)
+
+$(B)/tests/%: tests/bench/%.c $(B)/libpybpf.a
+	$(call say,BENCH,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -I. -o $@ $< $(B)/libpybpf.a $(ALL_LDFLAGS) $(LIBS)
 
