@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What unwind tables cost: for each file its functions, rows and rules, the bytes of its table, and how long it takes to
- * compile it and to take it from a cache, in ms of CPU time, the best of ROUNDS.
+ * What unwind tables cost: for each file its functions, rows and rules, the bytes of its table, and how long it takes
+ * to compile it and to take it from a cache, in ms of CPU time, the best of ROUNDS.
  *
  * usage: unwind_tables [-j] FILE ...     -j: a line of JSON for each
  */

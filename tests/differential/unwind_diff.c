@@ -6,231 +6,22 @@
  *
  * `readelf --debug-dump=frames-interp` tells the rules of each function row by row; where it says just "exp", the
  * expressions come from --debug-dump=frames. Every address of every function is compared: CFA, return address and frame
- * pointer. Of functions that overlap, the one that begins last has an address; functions outside of code segments
- * do not count. Prints one line for each file, the first differences, and at the end `files F functions N rows R differences D
- * unknown U`: rows of ours, and those with a rule that no table has. Exit status: 0, 1 with differences, 2 when readelf
- * cannot be run or read.
+ * pointer; between functions there must be no rules but those of PLTs and _start.
+ * Of functions that overlap, the one that begins last has an address; functions outside of code segments
+ * do not count. Prints one line for each file, the first differences, and at the end `files F functions N rows R
+ * differences D unknown U`: rows of ours, and those with a rule that no table has. Exit status: 0, 1 with differences,
+ * 2 when readelf cannot be run or read.
  */
-#include <elf.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
-#include "base/vec.h"
-#include "unwind/table.h"
+#include "unwind_readelf.h"
 
 #define SHOWN 10
-#define WORD  24
 
-enum column { CFA, FP, RA, COLUMNS };
-
-/* What readelf says to hold from an address on. */
-struct row {
-	uint64_t from;
-	char says[COLUMNS][WORD];
-};
-
-/* An entry: a function, or what functions have in common (start and end are 0). */
-struct entry {
-	uint64_t offset, start, end;
-	size_t cie; /* index, of a function */
-	size_t first, rows;
-	size_t first_raw, raws;
-	size_t order;
-};
-
-/* Of --debug-dump=frames: an expression (NULL: undefined) for one of the columns. */
-struct raw {
-	enum column column;
-	char *expression;
-};
-
-struct file {
-	uint16_t machine;
-	struct vec(struct row) rows;
-	struct vec(struct entry) cies;
-	struct vec(struct entry) functions;
-	struct vec(struct raw) raws;
-	struct unwind_table *table;
-	bool expressions; /* some row has one */
-	int64_t compared, differences, unknown, outside, shadowed;
-};
-
-static const char *const x86_names[] = {"rax", "rdx", "rcx", "rbx", "rsi", "rdi", "rbp", "rsp", "r8",
-					"r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip"};
-
-static _Noreturn void broken(const char *what)
-{
-	fprintf(stderr, "unwind_diff: %s\n", what);
-	exit(2);
-}
-
-#define push(v, ...)                                                                                                   \
-	do {                                                                                                           \
-		if (vec__push(v, __VA_ARGS__))                                                                         \
-			broken("out of memory");                                                                       \
-	} while (0)
-
-static int number(const struct file *f, const char *name, size_t n)
-{
-	if (f->machine == EM_AARCH64)
-		return n == 2 && !strncmp(name, "sp", 2) ? 31 : name[0] == 'x' ? atoi(name + 1) : -1;
-	for (size_t i = 0; i < ARRAY_SIZE(x86_names); i++)
-		if (strlen(x86_names[i]) == n && !strncmp(name, x86_names[i], n))
-			return (int)i;
-	return -1;
-}
-
-static int sp_of(const struct file *f)
-{
-	return f->machine == EM_AARCH64 ? 31 : 7;
-}
-
-static int fp_of(const struct file *f)
-{
-	return f->machine == EM_AARCH64 ? 29 : 6;
-}
-
-/* "OFFSET LENGTH ID CIE ..." or "OFFSET LENGTH ID FDE cie=N pc=A..B". 'C', 'F' or 0. */
-static char header(const char *line, uint64_t *offset, uint64_t *cie, uint64_t *start, uint64_t *end)
-{
-	if (line[0] == ' ' || sscanf(line, "%" SCNx64 " %*x %*x", offset) != 1)
-		return 0;
-	if (strstr(line, " CIE"))
-		return 'C';
-	line = strstr(line, " FDE cie=");
-	if (line && sscanf(line, " FDE cie=%" SCNx64 " pc=%" SCNx64 "..%" SCNx64, cie, start, end) == 3)
-		return 'F';
-	return 0;
-}
-
-static size_t find_cie(const struct file *f, size_t lo, uint64_t offset)
-{
-	size_t hi = f->cies.len;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (f->cies.data[mid].offset < offset)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo < f->cies.len ? lo : 0;
-}
-
-/* Reads a line of names: where in the lines that follow the columns are, 0: they are not. */
-static void read_names(const struct file *f, char *line, int at[COLUMNS])
-{
-	int i = 0;
-
-	at[CFA] = 1;
-	at[FP] = at[RA] = 0;
-	for (char *save, *w = strtok_r(line, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i++) {
-		if (!strcmp(w, "ra"))
-			at[RA] = i;
-		else if (number(f, w, strlen(w)) == fp_of(f))
-			at[FP] = i;
-	}
-}
-
-static void read_row(struct file *f, struct entry *in, char *line, const int at[COLUMNS])
-{
-	struct row row = {.from = strtoull(line, NULL, 16)};
-	int i = 0;
-
-	/* of a register that holds another one it says "r10 (r10)" */
-	for (char *save, *w = strtok_r(line, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i += w && w[0] != '(')
-		for (int c = 0; c < COLUMNS; c++)
-			if (i && at[c] == i && w[0] != '(')
-				snprintf(row.says[c], WORD, "%s", w);
-	for (int c = 0; c < COLUMNS; c++)
-		if (!strcmp(row.says[c], "exp"))
-			f->expressions = true;
-	if (!row.says[CFA][0])
-		broken("a row of readelf's without a CFA");
-	push(&f->rows, row);
-	in->rows++;
-}
-
-static void read_interp(struct file *f, FILE *in)
-{
-	uint64_t offset, cie = 0, start = 0, end = 0;
-	struct entry *entry = NULL;
-	int at[COLUMNS] = {0};
-	size_t first_cie = 0, size = 0;
-	_cleanup_free_ char *line = NULL;
-
-	while (getline(&line, &size, in) > 0) {
-		char kind = header(line, &offset, &cie, &start, &end);
-		struct entry e = {.offset = offset, .first = f->rows.len, .order = f->functions.len};
-
-		if (!strncmp(line, "Contents of", 11)) {
-			first_cie = f->cies.len;
-		} else if (kind == 'C') {
-			push(&f->cies, e);
-			entry = &f->cies.data[f->cies.len - 1];
-		} else if (kind == 'F') {
-			e.start = start;
-			e.end = end;
-			e.cie = find_cie(f, first_cie, cie);
-			push(&f->functions, e);
-			entry = &f->functions.data[f->functions.len - 1];
-		} else if (!strncmp(line, "   LOC ", 7)) {
-			read_names(f, line, at);
-		} else if (entry && line[0] != ' ' && line[0] != '\n' && strspn(line, "0123456789abcdef") == 16) {
-			read_row(f, entry, line, at);
-		}
-	}
-}
-
-static void read_raw(struct file *f, FILE *in)
-{
-	uint64_t offset, u;
-	struct entry *entry = NULL;
-	size_t cies = 0, functions = 0, size = 0;
-	_cleanup_free_ char *line = NULL;
-
-	while (getline(&line, &size, in) > 0) {
-		char kind = header(line, &offset, &u, &u, &u), *open = strchr(line, '(');
-		struct raw raw = {0};
-		int reg = -1;
-
-		if (kind) {
-			entry = kind == 'C' ? &f->cies.data[cies++] : &f->functions.data[functions++];
-			if (cies > f->cies.len || functions > f->functions.len || entry->offset != offset)
-				broken("readelf's two dumps differ");
-			entry->first_raw = f->raws.len;
-			continue;
-		}
-		if (!entry || !open)
-			continue;
-		if (sscanf(line, " DW_CFA_expression: r%d", &reg) == 1)
-			open = strchr(open + 1, '(');
-		else if (sscanf(line, " DW_CFA_undefined: r%d", &reg) == 1)
-			open = NULL;
-		else if (!strncmp(line, "  DW_CFA_def_cfa_expression", 27))
-			reg = sp_of(f);
-		else
-			continue;
-		raw.column = reg == sp_of(f) ? CFA : reg == fp_of(f) ? FP : RA;
-		raw.expression = open ? strdup(open) : NULL;
-		push(&f->raws, raw);
-		entry->raws++;
-	}
-}
-
-static int reg_of(const struct file *f, const char *expression, int64_t *off, const char **rest)
+static int reg_of(const char *expression, int64_t *off, const char **rest)
 {
 	int reg, n = 0;
 
-	(void)f;
 	if (sscanf(expression, "(DW_OP_breg%d (%*[a-z0-9]): %" SCNd64 "%n", &reg, off, &n) != 2 || !n)
 		return -1;
 	*rest = expression + n;
@@ -243,24 +34,29 @@ static struct unwind_rule cfa_of(const struct file *f, const char *expression)
 	struct unwind_rule r = {.cfa = UNWIND_UNKNOWN};
 	const char *rest;
 	int64_t off, more = 0;
-	int reg = reg_of(f, expression, &off, &rest), n = 0, at;
+	int reg = reg_of(expression, &off, &rest), n = 0, at;
 
 	if (reg != sp_of(f) && reg != fp_of(f))
 		return r;
-	if (sscanf(rest, "; DW_OP_breg16 (rip): 0; DW_OP_lit15; DW_OP_and; DW_OP_lit%d; DW_OP_ge; DW_OP_lit3; DW_OP_shl; "
-			 "DW_OP_plus)%n", &at, &n) == 1 && n)
+	if (sscanf(rest,
+		   "; DW_OP_breg16 (rip): 0; DW_OP_lit15; DW_OP_and; DW_OP_lit%d; DW_OP_ge; DW_OP_lit3; DW_OP_shl; "
+		   "DW_OP_plus)%n",
+		   &at, &n) == 1 &&
+	    n)
 		r = (struct unwind_rule){.cfa = UNWIND_PLT, .cfa_off = (int32_t)off, .reg = (uint8_t)at};
 	else if (!strncmp(rest, ")", 1))
 		r = (struct unwind_rule){.cfa = reg == sp_of(f) ? UNWIND_SP : UNWIND_FP, .cfa_off = (int32_t)off};
 	else if (!strncmp(rest, "; DW_OP_deref)", 14) ||
 		 sscanf(rest, "; DW_OP_deref; DW_OP_plus_uconst: %" SCNd64 ")", &more) == 1)
 		r = (struct unwind_rule){.cfa = reg == sp_of(f) ? UNWIND_SP_DEREF : UNWIND_FP_DEREF,
-					 .cfa_off = (int32_t)off, .deref_off = (int32_t)more};
+					 .cfa_off = (int32_t)off,
+					 .deref_off = (int32_t)more};
 	return r;
 }
 
 /* Is there an expression of the function, or of its CIE, that means what we say? */
-static bool by_expression(const struct file *f, const struct entry *e, enum column column, const struct unwind_rule *ours)
+static bool by_expression(const struct file *f, const struct entry *e, enum column column,
+			  const struct unwind_rule *ours)
 {
 	const struct entry *parts[] = {e, &f->cies.data[e->cie]};
 	bool found = false;
@@ -277,11 +73,13 @@ static bool by_expression(const struct file *f, const struct entry *e, enum colu
 				continue;
 			if (column == CFA) {
 				r = cfa_of(f, raw->expression);
-				found = ours->cfa_off == r.cfa_off && ours->deref_off == r.deref_off && ours->reg == r.reg &&
-					(ours->cfa == r.cfa || (ours->cfa == UNWIND_SIGNAL && r.cfa == UNWIND_SP_DEREF));
+				found = ours->cfa_off == r.cfa_off && ours->deref_off == r.deref_off &&
+					ours->reg == r.reg &&
+					(ours->cfa == r.cfa ||
+					 (ours->cfa == UNWIND_SIGNAL && r.cfa == UNWIND_SP_DEREF));
 				continue;
 			}
-			reg = reg_of(f, raw->expression, &off, &rest);
+			reg = reg_of(raw->expression, &off, &rest);
 			if (reg < 0 || rest[0] != ')')
 				reg = -1;
 			if (column == RA)
@@ -393,10 +191,11 @@ static void compare_row(struct file *f, const struct entry *e, const struct row 
 		f->compared++;
 		f->unknown += ours.cfa == UNWIND_UNKNOWN;
 		if ((err || !same(f, e, row, &ours)) && f->differences++ < SHOWN)
-			printf("  at %" PRIx64 " (function %" PRIx64 "): readelf says CFA %s FP %s RA %s; we say kind %d "
+			printf("  at %" PRIx64 " (function %" PRIx64
+			       "): readelf says CFA %s FP %s RA %s; we say kind %d "
 			       "register %d offsets %d %d, FP kind %d offset %d, RA offset %d\n",
-			       from, e->start, row->says[CFA], row->says[FP], row->says[RA], ours.cfa, ours.reg, ours.cfa_off,
-			       ours.deref_off, ours.fp, ours.fp_off, ours.ra_off);
+			       from, e->start, row->says[CFA], row->says[FP], row->says[RA], ours.cfa, ours.reg,
+			       ours.cfa_off, ours.deref_off, ours.fp, ours.fp_off, ours.ra_off);
 		from = f->table ? next_change(f->table, from) : to;
 	}
 }
@@ -455,7 +254,8 @@ static void compare_gap(struct file *f, struct elf *elf, uint64_t from, uint64_t
 		struct unwind_rule ours;
 
 		f->compared++;
-		if (!unwind_table__lookup(f->table, from, &ours) && !is_filled(elf, from, &ours) && f->differences++ < SHOWN)
+		if (!unwind_table__lookup(f->table, from, &ours) && !is_filled(elf, from, &ours) &&
+		    f->differences++ < SHOWN)
 			printf("  at %" PRIx64 ": no function, but kind %d offset %d\n", from, ours.cfa, ours.cfa_off);
 		from = next_change(f->table, from);
 	}
@@ -480,7 +280,8 @@ static void compare(struct file *f, struct elf *elf)
 		}
 		last = e->start;
 		for (size_t j = i + 1; j < f->functions.len && f->functions.data[j].start < end; j++)
-			if (f->functions.data[j].start > e->start && f->functions.data[j].end > f->functions.data[j].start) {
+			if (f->functions.data[j].start > e->start &&
+			    f->functions.data[j].end > f->functions.data[j].start) {
 				end = f->functions.data[j].start;
 				f->shadowed++;
 				break;
@@ -491,32 +292,6 @@ static void compare(struct file *f, struct elf *elf)
 	}
 	if (f->table)
 		compare_gap(f, elf, at, f->table->text_start + ((uint64_t)f->table->npages << UNWIND_PAGE_SHIFT));
-}
-
-static void readelf(struct file *f, const char *path, const char *dump, void (*read)(struct file *, FILE *))
-{
-	int fds[2], status;
-	pid_t pid;
-	FILE *in;
-
-	if (pipe(fds) || (pid = fork()) < 0)
-		broken("cannot start readelf");
-	if (!pid) {
-		dup2(fds[1], STDOUT_FILENO);
-		close(fds[0]);
-		close(fds[1]);
-		freopen("/dev/null", "w", stderr);
-		execlp("readelf", "readelf", "-W", dump, path, NULL);
-		_exit(127);
-	}
-	close(fds[1]);
-	in = fdopen(fds[0], "r");
-	if (!in)
-		broken("out of memory");
-	read(f, in);
-	fclose(in);
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) == 127)
-		broken("readelf failed");
 }
 
 static void one(const char *path, int64_t totals[5])
@@ -534,8 +309,9 @@ static void one(const char *path, int64_t totals[5])
 		compare(&f, elf);
 	}
 	printf("%s: functions %zu rows %" PRId64 " differences %" PRId64 " unknown %" PRId64 " outside %" PRId64
-	       " shadowed %" PRId64 " bad %u%s%s\n", path, f.functions.len, f.compared, f.differences, f.unknown, f.outside,
-	       f.shadowed, f.table ? f.table->nbad : 0, err ? " " : "", err ? e.text : "");
+	       " shadowed %" PRId64 " bad %u%s%s\n",
+	       path, f.functions.len, f.compared, f.differences, f.unknown, f.outside, f.shadowed,
+	       f.table ? f.table->nbad : 0, err ? " " : "", err ? e.text : "");
 	fflush(stdout);
 	totals[0]++;
 	totals[1] += (int64_t)f.functions.len;

@@ -77,7 +77,8 @@ static void test_rows(void **state)
 	frame__function(&f, TEXT, 0x20, BYTES(0x41, 0x0e, 16, 0x42, 0x83, 3, 0x43, 0x0e, 8, 0x44, 0x0e, 16));
 	frame__function(&f, TEXT + 0x20, 0x10, BYTES(0x0e, 16));
 	t = frame__table(&f);
-	for (unsigned int i = 0; i < 0x30; i++) /* rows at 0, 1, 6 and 10: rbx is not followed, equal neighbours merge */
+	for (unsigned int i = 0; i < 0x30;
+	     i++) /* rows at 0, 1, 6 and 10: rbx is not followed, equal neighbours merge */
 		table__expect(t, TEXT + i, RULE(.cfa = UNWIND_SP, .cfa_off = i < 1 || (i >= 6 && i < 10) ? 8 : 16));
 	assert_int_equal(t->nrows, 5); /* and the end */
 	assert_int_equal(t->nrules, 3);
@@ -116,7 +117,7 @@ static void test_cfa(void **state)
 	expect(BYTES(0x0d, 6), RULE(.cfa = UNWIND_FP, .cfa_off = 8));
 	expect(BYTES(0x0c, 10, 0), RULE(.cfa = UNWIND_REG, .reg = 10));
 	expect(BYTES(0x0c, 3, 0x90, 0x01), RULE(.cfa = UNWIND_REG, .reg = 3, .cfa_off = 144));
-	expect(BYTES(0x12, 7, 0x7e), RULE(.cfa = UNWIND_SP, .cfa_off = 16));  /* -2 * -8 */
+	expect(BYTES(0x12, 7, 0x7e), RULE(.cfa = UNWIND_SP, .cfa_off = 16)); /* -2 * -8 */
 	expect(BYTES(0x13, 0x7d), RULE(.cfa = UNWIND_SP, .cfa_off = 24));
 	expect(BYTES(0x13, 1), RULE(.cfa = UNWIND_SP, .cfa_off = -8));
 	expect(BYTES(0x0e, 0xff, 0xff, 0xff, 0xff, 0x07), RULE(.cfa = UNWIND_SP, .cfa_off = INT32_MAX));
@@ -197,7 +198,7 @@ static void test_return_address(void **state)
 	expect(BYTES(0x07, 16), (struct unwind_rule){.cfa = UNWIND_END});
 	expect(BYTES(0x86, 2, 0x07, 16), (struct unwind_rule){.cfa = UNWIND_END});
 	expect(BYTES(0x07, 16, 0xd0), ENTRY);
-	expect(BYTES(0x08, 16), UNKNOWN_RULE);     /* there is no link register */
+	expect(BYTES(0x08, 16), UNKNOWN_RULE); /* there is no link register */
 	expect(BYTES(0x09, 16, 1), UNKNOWN_RULE);
 	expect(BYTES(0x16, 16, 2, 0x77, 0), UNKNOWN_RULE);
 	expect(BYTES(0x10, 16, 2, 0x77, 0), UNKNOWN_RULE); /* by SP, but the CFA is none of a signal frame */
@@ -211,16 +212,18 @@ static void test_signal_frame(void **state)
 	(void)state;
 	frame__cie(&f, "zRS", BYTES(0x1b), NOTHING);
 	/* glibc's __restore_rt: *(rsp + 160), rip at rsp + 168, rbp at rsp + 120 */
-	frame__function(&f, TEXT, 9, BYTES(0x0f, 4, 0x77, 0xa0, 1, 0x06, 0x10, 16, 3, 0x77, 0xa8, 1, 0x10, 6, 3, 0x77, 0xf8, 0));
+	frame__function(&f, TEXT, 9,
+			BYTES(0x0f, 4, 0x77, 0xa0, 1, 0x06, 0x10, 16, 3, 0x77, 0xa8, 1, 0x10, 6, 3, 0x77, 0xf8, 0));
 	frame__function(&f, TEXT + 0x10, 9, BYTES(0x0c, 6, 16)); /* arm64's kernel keeps a frame record */
 	frame__function(&f, TEXT + 0x20, 9, BYTES(0x0f, 4, 0x77, 0xa0, 1, 0x06, 0x10, 16, 3, 0x77, 0xa8, 1));
 	t = frame__table(&f);
-	table__expect(t, TEXT, (struct unwind_rule){.cfa = UNWIND_SIGNAL,
-						    .cfa_off = 160,
-						    .ra_off = 168,
-						    .fp = UNWIND_FP_AT_SP,
-						    .fp_off = 120,
-						    .flags = UNWIND_SIGNAL_FRAME | UNWIND_RA_AT_SP});
+	table__expect(t, TEXT,
+		      (struct unwind_rule){.cfa = UNWIND_SIGNAL,
+					   .cfa_off = 160,
+					   .ra_off = 168,
+					   .fp = UNWIND_FP_AT_SP,
+					   .fp_off = 120,
+					   .flags = UNWIND_SIGNAL_FRAME | UNWIND_RA_AT_SP});
 	table__expect(t, TEXT + 0x10, RULE(.cfa = UNWIND_FP, .cfa_off = 16, .flags = UNWIND_SIGNAL_FRAME));
 	table__expect(t, TEXT + 0x20, UNKNOWN_RULE); /* without FP it is none that we know */
 	unwind_table__free(t);
@@ -262,7 +265,7 @@ static void test_nonsense(void **state)
 	(void)state;
 	expect_bad(BYTES(0x17));
 	expect_bad(BYTES(0x3f));
-	expect_bad(BYTES(0x2d)); /* arm64's */
+	expect_bad(BYTES(0x2d));                       /* arm64's */
 	expect_bad(BYTES(0x41, 0x0e, 16, 0x44, 0x0b)); /* what came before is not kept */
 	/* operands that the padding does not complete */
 	expect_bad(BYTES(0, 0, 0, 0, 0, 0, 0x04));
@@ -281,46 +284,56 @@ static void test_arm64(void **state)
 	/* code factor 4, data factor -8, RA x30; CFA = sp */
 	frame__put(&f, BYTES(20, 0, 0, 0, 0, 0, 0, 0, 1, 'z', 'R', 0, 4, 0x78, 30, 1, 0x1b, 0x0c, 31, 0, 0, 0, 0, 0));
 	/* paciasp; stp x29, x30, [sp, -32]!; mov x29, sp; ... autiasp */
-	frame__function(&f, TEXT, 0x40, BYTES(0x41, 0x2d, 0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3, 0x41, 0x0d, 29, 0x44, 0x0a, 0x0c,
-					      31, 0, 0xdd, 0xde, 0x41, 0x2d, 0x41, 0x0b));
+	frame__function(&f, TEXT, 0x40,
+			BYTES(0x41, 0x2d, 0x41, 0x0e, 32, 0x9d, 4, 0x9e, 3, 0x41, 0x0d, 29, 0x44, 0x0a, 0x0c, 31, 0,
+			      0xdd, 0xde, 0x41, 0x2d, 0x41, 0x0b));
 	/* registers at the lower end of 40000 bytes */
 	frame__function(&f, TEXT + 0x40, 0x40, BYTES(0x0e, 0xc0, 0xb8, 0x02, 0x9d, 0x88, 0x27, 0x9e, 0x87, 0x27));
 	t = frame__table(&f);
 	assert_int_equal(t->machine, EM_AARCH64);
 	assert_int_equal(t->nbad, 0);
 	table__expect(t, TEXT, leaf);
-	table__expect(t, TEXT + 4, (struct unwind_rule){.cfa = UNWIND_SP, .ra_off = UNWIND_RA_SAME, .flags = UNWIND_RA_SIGNED});
+	table__expect(t, TEXT + 4,
+		      (struct unwind_rule){.cfa = UNWIND_SP, .ra_off = UNWIND_RA_SAME, .flags = UNWIND_RA_SIGNED});
 	for (unsigned int at = 8; at < 0x2c; at += 4)
 		if (at < 12 || at >= 28)
 			continue;
 		else
-			table__expect(t, TEXT + at, (struct unwind_rule){.cfa = UNWIND_FP, .cfa_off = 32, .ra_off = -24,
-									  .fp = UNWIND_FP_SAVED, .fp_off = -32,
-									  .flags = UNWIND_RA_SIGNED});
-	table__expect(t, TEXT + 28, (struct unwind_rule){.cfa = UNWIND_SP, .ra_off = UNWIND_RA_SAME, .flags = UNWIND_RA_SIGNED});
+			table__expect(t, TEXT + at,
+				      (struct unwind_rule){.cfa = UNWIND_FP,
+							   .cfa_off = 32,
+							   .ra_off = -24,
+							   .fp = UNWIND_FP_SAVED,
+							   .fp_off = -32,
+							   .flags = UNWIND_RA_SIGNED});
+	table__expect(t, TEXT + 28,
+		      (struct unwind_rule){.cfa = UNWIND_SP, .ra_off = UNWIND_RA_SAME, .flags = UNWIND_RA_SIGNED});
 	table__expect(t, TEXT + 32, leaf);
-	table__expect(t, TEXT + 36, (struct unwind_rule){.cfa = UNWIND_FP, .cfa_off = 32, .ra_off = -24, .fp = UNWIND_FP_SAVED,
-							  .fp_off = -32, .flags = UNWIND_RA_SIGNED});
-	table__expect(t, TEXT + 0x40, (struct unwind_rule){.cfa = UNWIND_SP, .cfa_off = 40000, .ra_off = 8,
-							    .fp = UNWIND_FP_AT_SP, .flags = UNWIND_RA_AT_SP});
+	table__expect(t, TEXT + 36,
+		      (struct unwind_rule){.cfa = UNWIND_FP,
+					   .cfa_off = 32,
+					   .ra_off = -24,
+					   .fp = UNWIND_FP_SAVED,
+					   .fp_off = -32,
+					   .flags = UNWIND_RA_SIGNED});
+	table__expect(t, TEXT + 0x40,
+		      (struct unwind_rule){.cfa = UNWIND_SP,
+					   .cfa_off = 40000,
+					   .ra_off = 8,
+					   .fp = UNWIND_FP_AT_SP,
+					   .flags = UNWIND_RA_AT_SP});
 	unwind_table__free(t);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_advance),
-		cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_set_loc),
-		cmocka_unit_test(test_cfa),
-		cmocka_unit_test(test_cfa_expression),
-		cmocka_unit_test(test_frame_pointer),
-		cmocka_unit_test(test_return_address),
-		cmocka_unit_test(test_signal_frame),
-		cmocka_unit_test(test_remember),
-		cmocka_unit_test(test_restore_means_the_cie),
-		cmocka_unit_test(test_nonsense),
-		cmocka_unit_test(test_arm64),
+		cmocka_unit_test(test_advance),        cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_set_loc),        cmocka_unit_test(test_cfa),
+		cmocka_unit_test(test_cfa_expression), cmocka_unit_test(test_frame_pointer),
+		cmocka_unit_test(test_return_address), cmocka_unit_test(test_signal_frame),
+		cmocka_unit_test(test_remember),       cmocka_unit_test(test_restore_means_the_cie),
+		cmocka_unit_test(test_nonsense),       cmocka_unit_test(test_arm64),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,7 +88,8 @@ static struct unwind_table *get(struct unwind_cache *c, unsigned int functions, 
 
 	frame__usual_cie(&f);
 	for (unsigned int i = 0; i < functions; i++)
-		frame__function(&f, TEXT + i * 0x800, 0x400, BYTES(0x44, 0x0e, (uint8_t)(16 + i % 64), 0x44, 0x0e, kind));
+		frame__function(&f, TEXT + i * 0x800, 0x400,
+				BYTES(0x44, 0x0e, (uint8_t)(16 + i % 64), 0x44, 0x0e, kind));
 	f.image.frame = f.bytes;
 	f.image.size = f.n;
 	fd = image__make(&f.image);
@@ -142,7 +143,7 @@ static void test_found_again(void **state)
 }
 
 struct change {
-	off_t at; /* negative: from the end */
+	off_t at;   /* negative: from the end */
 	int length; /* cut to this, unless 0 */
 };
 

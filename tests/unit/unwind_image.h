@@ -18,12 +18,12 @@
 #define IMAGE_OFFSET     0x410u /* of the frame information in the file */
 
 enum image_kind {
-	IMAGE_EH,          /* a section .eh_frame */
-	IMAGE_DEBUG,       /* .debug_frame */
-	IMAGE_HDR,         /* no sections, but PT_GNU_EH_FRAME */
-	IMAGE_COMPRESSED,  /* .debug_frame with SHF_COMPRESSED */
-	IMAGE_ZDEBUG,      /* .zdebug_frame */
-	IMAGE_SPLIT,       /* .eh_frame in two halves of half the size each */
+	IMAGE_EH,         /* a section .eh_frame */
+	IMAGE_DEBUG,      /* .debug_frame */
+	IMAGE_HDR,        /* no sections, but PT_GNU_EH_FRAME */
+	IMAGE_COMPRESSED, /* .debug_frame with SHF_COMPRESSED */
+	IMAGE_ZDEBUG,     /* .zdebug_frame */
+	IMAGE_SPLIT,      /* .eh_frame in two halves of half the size each */
 	IMAGE_KINDS,
 };
 
@@ -59,13 +59,21 @@ static inline int image__make(const struct image *i)
 		       .e_phentsize = sizeof(Elf64_Phdr),
 		       .e_phnum = 4,
 		       .e_shentsize = sizeof(Elf64_Shdr)},
-		.ph = {{.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = IMAGE_TEXT, .p_filesz = IMAGE_TEXT_SIZE,
+		.ph = {{.p_type = PT_LOAD,
+			.p_flags = PF_R | PF_X,
+			.p_vaddr = IMAGE_TEXT,
+			.p_filesz = IMAGE_TEXT_SIZE,
 			.p_memsz = IMAGE_TEXT_SIZE},
-		       {.p_type = PT_LOAD, .p_flags = PF_R, .p_offset = IMAGE_HDR_OFFSET,
-			.p_vaddr = IMAGE_FRAME - (IMAGE_OFFSET - IMAGE_HDR_OFFSET), .p_filesz = at - IMAGE_HDR_OFFSET,
+		       {.p_type = PT_LOAD,
+			.p_flags = PF_R,
+			.p_offset = IMAGE_HDR_OFFSET,
+			.p_vaddr = IMAGE_FRAME - (IMAGE_OFFSET - IMAGE_HDR_OFFSET),
+			.p_filesz = at - IMAGE_HDR_OFFSET,
 			.p_memsz = at - IMAGE_HDR_OFFSET},
-		       {.p_type = i->kind == IMAGE_HDR ? PT_GNU_EH_FRAME : PT_NULL, .p_offset = IMAGE_HDR_OFFSET,
-			.p_vaddr = IMAGE_FRAME - (IMAGE_OFFSET - IMAGE_HDR_OFFSET), .p_filesz = 12},
+		       {.p_type = i->kind == IMAGE_HDR ? PT_GNU_EH_FRAME : PT_NULL,
+			.p_offset = IMAGE_HDR_OFFSET,
+			.p_vaddr = IMAGE_FRAME - (IMAGE_OFFSET - IMAGE_HDR_OFFSET),
+			.p_filesz = 12},
 		       {.p_type = i->interp ? PT_INTERP : PT_NULL}},
 	};
 	static const uint8_t hdr[16] = {1, 0x1b, 0xff, 0xff, IMAGE_OFFSET - IMAGE_HDR_OFFSET - 4}; /* pcrel | sdata4 */
@@ -78,8 +86,11 @@ static inline int image__make(const struct image *i)
 		head.eh.e_shnum = (uint16_t)nsections;
 		head.eh.e_shstrndx = 4;
 	}
-	*frame = (Elf64_Shdr){.sh_name = name_of[i->kind], .sh_type = SHT_PROGBITS, .sh_addr = IMAGE_FRAME,
-			      .sh_offset = IMAGE_OFFSET, .sh_size = i->size};
+	*frame = (Elf64_Shdr){.sh_name = name_of[i->kind],
+			      .sh_type = SHT_PROGBITS,
+			      .sh_addr = IMAGE_FRAME,
+			      .sh_offset = IMAGE_OFFSET,
+			      .sh_size = i->size};
 	if (i->kind == IMAGE_COMPRESSED)
 		frame->sh_flags = SHF_COMPRESSED;
 	if (i->kind == IMAGE_SPLIT) {
@@ -89,9 +100,15 @@ static inline int image__make(const struct image *i)
 		head.sh[2].sh_offset += i->size / 2;
 	}
 	if (i->plt)
-		head.sh[3] = (Elf64_Shdr){.sh_name = 38, .sh_type = SHT_PROGBITS, .sh_flags = SHF_EXECINSTR | SHF_ALLOC,
-					  .sh_addr = IMAGE_PLT, .sh_offset = IMAGE_OFFSET, .sh_size = i->plt};
-	head.sh[4] = (Elf64_Shdr){.sh_name = 43, .sh_type = SHT_STRTAB, .sh_size = sizeof(names),
+		head.sh[3] = (Elf64_Shdr){.sh_name = 38,
+					  .sh_type = SHT_PROGBITS,
+					  .sh_flags = SHF_EXECINSTR | SHF_ALLOC,
+					  .sh_addr = IMAGE_PLT,
+					  .sh_offset = IMAGE_OFFSET,
+					  .sh_size = i->plt};
+	head.sh[4] = (Elf64_Shdr){.sh_name = 43,
+				  .sh_type = SHT_STRTAB,
+				  .sh_size = sizeof(names),
 				  .sh_offset = (uint64_t)((char *)head.names - (char *)&head)};
 	if (fd < 0)
 		return -1;

@@ -223,7 +223,8 @@ static void name_of(const struct unwind_cache *c, const struct unwind_source *s,
 	}
 	for (size_t i = 0; i < s->cfi.sections.len; i++) {
 		const struct cfi_section *section = &s->cfi.sections.data[i];
-		const uint64_t words[] = {section->addr, section->size, section->datarel, section->eh, section->endless};
+		const uint64_t words[] = {section->addr, section->size, section->datarel, section->eh,
+					  section->endless};
 
 		h = siphash(c->key, h, words, sizeof(words));
 		h = siphash(c->key, h, section->data, section->size);
@@ -280,8 +281,13 @@ static struct unwind_table *decode(const uint8_t *data, size_t n)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return NULL;
-	*t = (struct unwind_table){.text_start = h.text_start, .npages = h.npages, .nrows = h.nrows, .nrules = h.nrules,
-				   .nfunctions = h.nfunctions, .nbad = h.nbad, .machine = (uint16_t)h.machine};
+	*t = (struct unwind_table){.text_start = h.text_start,
+				   .npages = h.npages,
+				   .nrows = h.nrows,
+				   .nrules = h.nrules,
+				   .nfunctions = h.nfunctions,
+				   .nbad = h.nbad,
+				   .machine = (uint16_t)h.machine};
 	t->rules = copy(&data, h.nrules * sizeof(*t->rules));
 	t->pages = copy(&data, ((size_t)h.npages + 1) * sizeof(*t->pages));
 	t->rows = copy(&data, (size_t)h.nrows * sizeof(*t->rows));
@@ -366,8 +372,15 @@ static void evict(struct unwind_cache *c)
 
 static int write_entry(int fd, const struct unwind_table *t)
 {
-	struct head h = {.magic = MAGIC, .version = VERSION, .text_start = t->text_start, .npages = t->npages, .nrows = t->nrows,
-			 .nrules = t->nrules, .nfunctions = t->nfunctions, .nbad = t->nbad, .machine = t->machine};
+	struct head h = {.magic = MAGIC,
+			 .version = VERSION,
+			 .text_start = t->text_start,
+			 .npages = t->npages,
+			 .nrows = t->nrows,
+			 .nrules = t->nrules,
+			 .nfunctions = t->nfunctions,
+			 .nbad = t->nbad,
+			 .machine = t->machine};
 	const struct {
 		const void *data;
 		size_t n;

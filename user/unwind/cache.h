@@ -23,16 +23,16 @@
 struct unwind_cache;
 
 /*
- * Opens the folder, which is made (0700, with the folders above it) where it is missing. Keeps its files below max_bytes by
- * removing those that were not used for longest. 0; -EPERM when the folder is another user's or writable by others,
- * -ENOTDIR, another -errno; *e says why. One goes on without a cache then.
+ * Opens the folder, which is made (0700, with the folders above it) where it is missing. Keeps its files below
+ * max_bytes by removing those that were not used for longest. 0; -EPERM when the folder is another user's or writable
+ * by others, -ENOTDIR, another -errno; *e says why. One goes on without a cache then.
  */
 int unwind_cache__open(const char *dir, size_t max_bytes, struct unwind_cache **out, struct err *e);
 void unwind_cache__close(struct unwind_cache *c); /* NULL is fine */
 
 /*
- * As unwind_table__build, by way of the cache (NULL: none). Trouble with the cache is no error: the table is compiled. Threads
- * and processes may use the same folder at the same time.
+ * As unwind_table__build, by way of the cache (NULL: none). Trouble with the cache is no error: the table is compiled.
+ * Threads and processes may use the same folder at the same time.
  */
 int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_table **out, struct err *e);
 

@@ -116,11 +116,11 @@ struct cfi_cie {
 
 /* A function, or rather its FDE. */
 struct cfi_fde {
-	uint64_t start, end; /* link-time addresses; start < end */
-	uint32_t cie;        /* index into cies */
-	uint32_t length;     /* of its instructions */
+	uint64_t start, end;         /* link-time addresses; start < end */
+	uint32_t cie;                /* index into cies */
+	uint32_t length;             /* of its instructions */
 	const uint8_t *instructions; /* in its section's data */
-	uint32_t order;      /* among all */
+	uint32_t order;              /* among all */
 };
 
 /* All functions of a file. */
@@ -150,6 +150,7 @@ struct cfi_sink {
  * Runs a function's instructions. Rules for [f->start, end) go to sink, ascending. 0, -EBADMSG when the
  * instructions make no sense (sink then has what came before), or what sink returned.
  */
-int cfi__run(const struct cfi_arch *arch, const struct cfi_cie *c, const struct cfi_fde *f, uint64_t end, struct cfi_sink *sink);
+int cfi__run(const struct cfi_arch *arch, const struct cfi_cie *c, const struct cfi_fde *f, uint64_t end,
+	     struct cfi_sink *sink);
 
 #endif

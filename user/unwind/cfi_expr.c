@@ -60,9 +60,9 @@ static bool is_plt(struct cursor c, int64_t *pushed)
 	if (op != OP_BREG0 + RIP)
 		return false;
 	pc_off = cursor__sleb(&c);
-	if (!constant(cursor__u8(&c), &c, &mask) || cursor__u8(&c) != OP_AND ||
-	    !constant(cursor__u8(&c), &c, pushed) || cursor__u8(&c) != OP_GE ||
-	    !constant(cursor__u8(&c), &c, &shift) || cursor__u8(&c) != OP_SHL || cursor__u8(&c) != OP_PLUS)
+	if (!constant(cursor__u8(&c), &c, &mask) || cursor__u8(&c) != OP_AND || !constant(cursor__u8(&c), &c, pushed) ||
+	    cursor__u8(&c) != OP_GE || !constant(cursor__u8(&c), &c, &shift) || cursor__u8(&c) != OP_SHL ||
+	    cursor__u8(&c) != OP_PLUS)
 		return false;
 	return !c.bad && c.at == c.end && !pc_off && mask == 15 && shift == 3;
 }

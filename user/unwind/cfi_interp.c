@@ -34,11 +34,11 @@ enum {
 	CFA_VAL_OFFSET = 0x14,
 	CFA_VAL_OFFSET_SF = 0x15,
 	CFA_VAL_EXPRESSION = 0x16,
-	CFA_ADVANCE8 = 0x1d,              /* MIPS */
+	CFA_ADVANCE8 = 0x1d,                /* MIPS */
 	CFA_NEGATE_RA_STATE_WITH_PC = 0x2c, /* arm64 */
-	CFA_NEGATE_RA_STATE = 0x2d,       /* arm64; SPARC's window save elsewhere */
-	CFA_ARGS_SIZE = 0x2e,             /* GNU */
-	CFA_NEGATIVE_OFFSET = 0x2f,       /* GNU, obsolete */
+	CFA_NEGATE_RA_STATE = 0x2d,         /* arm64; SPARC's window save elsewhere */
+	CFA_ARGS_SIZE = 0x2e,               /* GNU */
+	CFA_NEGATIVE_OFFSET = 0x2f,         /* GNU, obsolete */
 };
 
 /* A run of instructions. */

@@ -9,7 +9,7 @@
 #define PE_OMIT 0xff
 
 struct entry {
-	size_t offset;     /* of the entry in its section */
+	size_t offset;      /* of the entry in its section */
 	struct cursor body; /* behind the length and the id */
 	bool is_cie;
 	size_t cie_offset; /* of an FDE */
@@ -196,7 +196,8 @@ static struct cfi_cie *find_cie(struct cfi *cfi, size_t first, size_t offset, si
 
 static void find_code(struct elf *elf, struct code *code)
 {
-	for (size_t i = 0; i < elf__segment_count(elf) && code->n < sizeof(code->ranges) / sizeof(code->ranges[0]); i++) {
+	for (size_t i = 0; i < elf__segment_count(elf) && code->n < sizeof(code->ranges) / sizeof(code->ranges[0]);
+	     i++) {
 		const struct elf_segment *s = elf__segment(elf, i);
 
 		if (s->type != PT_LOAD || !(s->flags & PF_X) || !s->filesz || s->filesz > UINT64_MAX - s->vaddr)

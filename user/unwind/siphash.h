@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): without the key nobody can find two inputs
- * of the same hash.
+ * SipHash-2-4 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012): without the key nobody can find two
+ * inputs of the same hash.
  */
 #ifndef PYBPF_UNWIND_SIPHASH_H
 #define PYBPF_UNWIND_SIPHASH_H

@@ -40,7 +40,8 @@ int unwind_table__build(struct elf *elf, struct unwind_table **out, struct err *
 /* NULL is fine. */
 void unwind_table__free(struct unwind_table *t);
 
-/* The rule for the instruction at a link-time address. 0, or -ENOENT when the table does not reach there or has a gap. */
+/* The rule for the instruction at a link-time address. 0, or -ENOENT when the table does not reach there or has a gap.
+ */
 int unwind_table__lookup(const struct unwind_table *t, uint64_t addr, struct unwind_rule *out);
 
 /* Bytes held. */

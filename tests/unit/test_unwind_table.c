@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/* From functions to tables: gaps, overlaps, pages, limits, what is filled in. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unwind_frame.h"
+
+#define ENTRY  RULE(.cfa = UNWIND_SP, .cfa_off = 8)
+#define PUSHED RULE(.cfa = UNWIND_SP, .cfa_off = 16)
+#define PUSH   BYTES(0x44, 0x0e, 16) /* at function + 4 */
+
+static void test_gaps_and_overlaps(void **state)
+{
+	struct frame f = {0};
+	struct unwind_table *t;
+
+	(void)state;
+	frame__usual_cie(&f);
+	frame__function(&f, TEXT + 0x400, 0x10, PUSH); /* out of order */
+	frame__function(&f, TEXT + 0x100, 0x40, PUSH);
+	frame__function(&f, TEXT + 0x110, 0x10, BYTES(0x0e, 32)); /* within it */
+	frame__function(&f, TEXT + 0x100, 0x20, BYTES(0x0e, 48)); /* the first of two has it */
+	frame__function(&f, TEXT + 0x200, 0, PUSH);
+	frame__function(&f, 0, 0x10, PUSH); /* discarded by the linker */
+	frame__function(&f, TEXT + IMAGE_TEXT_SIZE, 0x10, PUSH);
+	frame__function(&f, TEXT + IMAGE_TEXT_SIZE - 0x10, 0x100, PUSH); /* reaches out */
+	t = frame__table(&f);
+	table__expect(t, TEXT + 0x10f, PUSHED);
+	table__expect(t, TEXT + 0x110, RULE(.cfa = UNWIND_SP, .cfa_off = 32));
+	table__expect(t, TEXT + 0x11f, RULE(.cfa = UNWIND_SP, .cfa_off = 32));
+	table__expect(t, TEXT + 0x120, NO_RULE);
+	table__expect(t, TEXT + 0x200, NO_RULE);
+	table__expect(t, TEXT + 0x400, ENTRY);
+	table__expect(t, TEXT + 0x404, PUSHED);
+	table__expect(t, TEXT + 0x410, NO_RULE);
+	table__expect(t, TEXT + IMAGE_TEXT_SIZE - 1, PUSHED);
+	table__expect(t, TEXT + IMAGE_TEXT_SIZE, NO_RULE);
+	table__expect(t, 0, NO_RULE);
+	unwind_table__free(t);
+}
+
+static void test_pages(void **state)
+{
+	struct frame f = {0};
+	struct unwind_table *t;
+
+	(void)state;
+	frame__usual_cie(&f);
+	frame__function(&f, TEXT + 0xfff0, 0x20010, PUSH); /* pages 0, 1, 2; its last byte is the last one of page 2 */
+	frame__function(&f, TEXT + 0x30000, 0x10, PUSH);
+	t = frame__table(&f);
+	assert_int_equal(t->npages, 4);
+	for (uint32_t p = 0; p < t->npages; p++)
+		assert_int_equal(UNWIND_ROW_OFFSET(t->rows[t->pages[p]]), 0);
+	assert_int_equal(t->pages[2] - t->pages[1], 1);
+	assert_int_equal(t->pages[3] - t->pages[2], 1);
+	assert_int_equal(t->pages[4] - t->pages[3], 3);
+	table__expect(t, TEXT + 0x10000, PUSHED);
+	table__expect(t, TEXT + 0x2ffff, PUSHED);
+	table__expect(t, TEXT + 0x30000, ENTRY);
+	table__expect(t, TEXT + 0x3ffff, NO_RULE);
+	table__expect(t, TEXT + 0x40000, NO_RULE);
+	unwind_table__free(t);
+}
+
+/* 65536 different rules, the one of gaps among them, are as many as there may be. */
+static void test_too_many_rules(void **state)
+{
+	struct unwind_table *t = NULL;
+	uint8_t *bytes = calloc(65536, 8);
+	struct err e = {0};
+
+	(void)state;
+	for (unsigned int n = 65535; n <= 65536; n++) {
+		struct frame f = {0};
+		struct elf *elf = NULL;
+		uint32_t length;
+		size_t at;
+		int fd;
+
+		frame__usual_cie(&f);
+		frame__function(&f, TEXT, n, NOTHING);
+		f.n -= 3; /* padding */
+		memcpy(bytes, f.bytes, f.n);
+		at = f.n;
+		for (unsigned int i = 0; i < n; i++) /* advance by 1, CFA = rsp + i */
+			memcpy(bytes + at + i * 5,
+			       (uint8_t[]){0x0e, 0x80 | (i & 0x7f), 0x80 | (i >> 7 & 0x7f), (uint8_t)(i >> 14), 0x41},
+			       5);
+		length = (uint32_t)(at + n * 5 - f.cie - 28);
+		memcpy(bytes + 24, &length, 4);
+		f.image.frame = bytes;
+		f.image.size = at + n * 5;
+		fd = image__make(&f.image);
+		assert_int_equal(elf__open(fd, &elf, &e), 0);
+		if (n == 65535) {
+			assert_int_equal(unwind_table__build(elf, &t, &e), 0);
+			assert_int_equal(t->nbad, 0);
+			assert_int_equal(t->nrules, 65536);
+			table__expect(t, TEXT + 65534, RULE(.cfa = UNWIND_SP, .cfa_off = 65534));
+			unwind_table__free(t);
+			t = NULL;
+		} else {
+			assert_int_equal(unwind_table__build(elf, &t, &e), -E2BIG);
+			assert_null(t);
+			assert_non_null(strstr(e.text, "more unwind rules"));
+		}
+		elf__close(elf);
+		close(fd);
+	}
+	free(bytes);
+}
+
+static void test_fillers(void **state)
+{
+	static const uint64_t plt = IMAGE_PLT;
+	struct frame f = {.image = {.plt = 0x40, .interp = 1, .entry = TEXT + 0x1000}};
+	struct unwind_table *t;
+
+	(void)state;
+	frame__usual_cie(&f);
+	frame__function(&f, TEXT + 0x1020, 0x10, PUSH);
+	t = frame__table(&f);
+	table__expect(t, plt - 1, NO_RULE);
+	table__expect(t, plt, PUSHED); /* the stub's push is there already */
+	table__expect(t, plt + 5, PUSHED);
+	table__expect(t, plt + 6, RULE(.cfa = UNWIND_SP, .cfa_off = 24));
+	table__expect(t, plt + 16, RULE(.cfa = UNWIND_PLT, .cfa_off = 8, .reg = 11));
+	table__expect(t, plt + 0x3f, RULE(.cfa = UNWIND_PLT, .cfa_off = 8, .reg = 11));
+	table__expect(t, plt + 0x40, NO_RULE);
+	table__expect(t, TEXT + 0xfff, NO_RULE);
+	table__expect(t, TEXT + 0x1000, (struct unwind_rule){.cfa = UNWIND_END});
+	table__expect(t, TEXT + 0x101f, (struct unwind_rule){.cfa = UNWIND_END});
+	table__expect(t, TEXT + 0x1020, ENTRY); /* what is known goes first */
+	table__expect(t, TEXT + 0x1030, (struct unwind_rule){.cfa = UNWIND_END});
+	table__expect(t, TEXT + 0x1040, NO_RULE);
+	unwind_table__free(t);
+	f.image.interp = 0; /* a library */
+	t = frame__table(&f);
+	table__expect(t, TEXT + 0x1000, NO_RULE);
+	unwind_table__free(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_gaps_and_overlaps),
+		cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_too_many_rules),
+		cmocka_unit_test(test_fillers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
