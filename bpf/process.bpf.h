@@ -318,7 +318,8 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 		p->state = PROC_NEW;
 	if (p->state == PROC_NEW)
 		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
-	if (p->state == PROC_UNWANTED)
+	/* one that waits is asked each time: its samples count once it has turned out to be Python */
+	if (p->state == PROC_UNWANTED || (p->state == PROC_PENDING && !proc__decide(pid)))
 		return proc__pass_over(s, task, now);
 	s->known = *p;
 	s->known_pid = p->state == PROC_PENDING ? 0 : pid; /* ask again */

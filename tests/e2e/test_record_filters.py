@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which processes are sampled: --comm, --user, -p, -s, and what starts later or becomes another program."""
+import os
+
+import harness
+
+SPIN = "ready()\nwhile True:\n    sum(range(300))\n"
+
+
+def sampled(*options, busy, output):
+    """The pids of a recording that lasts until each of `busy` has used some CPU time."""
+    with harness.Recording(*options, "-r", 500, output=output) as recording:
+        recording.sampling()
+        for program in busy:
+            harness.wait_busy(program.pid, 0.1)
+        result = recording.stop()
+    if result.status == 3:
+        return set()
+    assert result.status == 0, result
+    return {int(stack[0].split(":")[0].split()[1]) for stack, _ in result.stacks}
+
+
+def test_by_command_name(any_python, target, tmp_path):
+    name = "comm-%d" % (os.getpid() % 100000)
+    named = target(any_python, "with open('/proc/self/comm', 'w') as f:\n    f.write(%r)\n" % name + SPIN)
+    other = target(any_python, SPIN)
+    assert sampled("--comm", name, busy=[named, other], output=tmp_path / "a.raw") == {named.pid}
+    assert sampled("--comm", name[:-1], busy=[named], output=tmp_path / "b.raw") == set()
+
+
+def test_by_user(any_python, target, tmp_path):
+    mine = target(any_python, SPIN)
+    theirs = target(any_python, "import os\nos.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n" + SPIN)
+    for user in "nobody", "65534":
+        pids = sampled("--user", user, busy=[mine, theirs], output=tmp_path / ("%s.raw" % user))
+        assert theirs.pid in pids and mine.pid not in pids
+
+
+def test_children_that_exist_already_and_those_that_come_later(any_python, target, tmp_path):
+    program = target(any_python, """
+import os, time
+def child(seconds):
+    pid = os.fork()
+    if not pid:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            sum(range(300))
+        os._exit(0)
+    return pid
+first = child(1000)
+ready()
+say(first)
+hear()
+second = child(0.2)
+os.waitpid(second, 0)
+say(second)
+hear()
+os.kill(first, 9)
+""")
+    first = int(program.hear())
+    with harness.Recording("-p", program.pid, "-s", "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        program.say("go")
+        second = int(program.hear())
+        harness.wait_busy(first, 0.05)
+        result = recording.stop()
+    assert result.status == 0, result
+    assert {"process %d" % first, "process %d" % second} <= {stack[0].split(":")[0] for stack, _ in result.stacks}
+
+
+def test_exec_makes_another_program_of_a_process(any_python, target, tmp_path):
+    """The pid stays; names and command line are those of the program that runs."""
+    after = tmp_path / "after.py"
+    after.write_text("import time\ndef second():\n    end = time.process_time() + 0.3\n"
+                     "    while time.process_time() < end:\n        sum(range(300))\nsecond()\n")
+    before = tmp_path / "before.py"
+    before.write_text("import os, sys, time\ndef first():\n    end = time.process_time() + 0.3\n"
+                      "    while time.process_time() < end:\n        sum(range(300))\nfirst()\n"
+                      "os.execv(sys.executable, [sys.executable, %r])\n" % str(after))
+    result = harness.record("-r", 500, "--per-process", output=tmp_path / "out.raw",
+                            command=any_python.command + [str(before)])
+    assert result.status == 0, result
+    lines = {name: {stack[0] for stack, _ in result.stacks if name in harness.names(stack)}
+             for name in ("first", "second")}
+    (first,), (second,) = lines["first"], lines["second"]
+    assert first.split(":")[0] == second.split(":")[0]
+    assert "before.py" in first and "after.py" in second and "before.py" not in second
