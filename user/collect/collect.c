@@ -438,9 +438,16 @@ int collect__stop(struct collect *c, struct err *e)
 		err = err__errno(e, -ENOMEM, "finishing the profile");
 	collect__accounts(c, &accounts);
 	profile__set_accounts(c->profile, &accounts);
-	if (!err && c->natives && natives__name(c->natives, &c->profile))
-		err = err__errno(e, -ENOMEM, "naming the native frames");
-	recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
+	if (!err && c->natives) {
+		struct profile *named;
+
+		err = natives__name(c->natives, c->profile, &named);
+		if (err)
+			return err__errno(e, err, "naming the native frames");
+		recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
+		profile__free(c->profile);
+		c->profile = named;
+	}
 	return err;
 }
 

@@ -10,6 +10,9 @@
 #include "base/vec.h"
 #include "collect/spaces.h"
 #include "store/rebuild.h"
+#include "symbolize/kallsyms.h"
+#include "symbolize/native.h"
+#include "symbolize/perfmap.h"
 
 /* The work of a tail-calling evaluator is in other functions: its own is short (some 50 KB in other builds). */
 #define SHORT_EVALUATOR 4096
@@ -17,8 +20,8 @@
 /* What stands behind a frame of the profile that has no name yet. */
 struct place {
 	uint32_t frame;
-	struct binary *binary; /* NULL: unknown code */
-	uint64_t addr;         /* link-time */
+	const struct binary *binary; /* NULL: the kernel */
+	uint64_t addr;               /* link-time; the kernel's own */
 	bool exact;
 };
 
@@ -29,7 +32,10 @@ struct natives {
 	struct hmap by_place; /* hash of (binary, address, exact) -> index into places */
 	struct hmap by_frame; /* frame -> index into places */
 	struct vec(struct place) places;
-	struct hmap kernel; /* address -> frame */
+	/* for naming */
+	struct symbolizer *symbolizer;
+	struct kallsyms *kallsyms;
+	struct vec(struct symbol_file *) files; /* by id of the binary; NULL: not opened yet */
 };
 
 struct natives *natives__new(struct profile *p, struct binaries *binaries, bool keep_evaluator)
@@ -41,6 +47,12 @@ struct natives *natives__new(struct profile *p, struct binaries *binaries, bool 
 	n->profile = p;
 	n->binaries = binaries;
 	n->keep_evaluator = keep_evaluator;
+	n->symbolizer = symbolizer__new(&(struct symbolizer_config){.debuginfod = getenv("DEBUGINFOD_URLS") != NULL});
+	n->kallsyms = kallsyms__new(NULL);
+	if (!n->symbolizer || !n->kallsyms) {
+		natives__free(n);
+		return NULL;
+	}
 	return n;
 }
 
@@ -48,12 +60,16 @@ void natives__free(struct natives *n)
 {
 	if (!n)
 		return;
+	symbolizer__free(n->symbolizer);
+	kallsyms__free(n->kallsyms);
 	hmap__free(&n->by_place);
 	hmap__free(&n->by_frame);
-	hmap__free(&n->kernel);
 	vec__free(&n->places);
+	vec__free(&n->files);
 	free(n);
 }
+
+/* ---- while recording */
 
 static int64_t add_named(struct profile *p, enum frame_kind kind, const char *name, const char *module)
 {
@@ -69,54 +85,62 @@ static int64_t add_named(struct profile *p, enum frame_kind kind, const char *na
 	return profile__add_frame(p, &frame);
 }
 
-int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bool exact)
+/* A frame that is only an address until it is named. */
+static int64_t add_place(struct natives *n, const struct place *p)
 {
-	const struct code_map *map = space ? space__find(space, exact ? addr : addr - 1) : NULL;
-	struct place place = {.exact = exact};
-	struct frame frame = {.kind = FRAME_NATIVE};
-	uint64_t key, *known;
-	int64_t module;
+	uint32_t whose = p->binary ? p->binary->id + 1 : 0;
+	uint64_t key = hash__combine((uint64_t)whose << 1 | p->exact, p->addr), *known = hmap__get(&n->by_place, key);
+	/* what tells it from others stands in members that have another meaning once it has a name */
+	struct frame frame = {
+		.kind = p->binary ? FRAME_NATIVE : FRAME_KERNEL,
+		.line = (uint32_t)p->addr,
+		.end_line = (uint32_t)(p->addr >> 32),
+		.column = p->exact,
+		.end_column = whose,
+	};
+	struct place place = *p;
+	int64_t id;
 
-	if (!map || !map->binary)
-		return add_named(n->profile, FRAME_NATIVE, "[unknown]", map ? "[anonymous]" : NULL);
-	place.binary = map->binary;
-	place.addr = addr - map->bias;
-	key = hash__combine((uint64_t)place.binary->id << 1 | exact, place.addr);
-	known = hmap__get(&n->by_place, key);
 	if (known)
 		return n->places.data[*known].frame;
-	/* until it has a name, the address itself tells it from others */
-	module = profile__add_string(n->profile, place.binary->name, strlen(place.binary->name));
-	if (module < 0)
-		return module;
-	frame.module = (uint32_t)module;
-	frame.line = (uint32_t)place.addr;
-	frame.end_line = (uint32_t)(place.addr >> 32);
-	frame.column = exact;
-	frame.end_column = place.binary->id + 1;
-	module = profile__add_frame(n->profile, &frame);
-	if (module < 0)
-		return module;
-	place.frame = (uint32_t)module;
+	id = profile__add_frame(n->profile, &frame);
+	if (id < 0)
+		return id;
+	place.frame = (uint32_t)id;
 	if (vec__push(&n->places, place) || hmap__put(&n->by_place, key, n->places.len - 1) ||
 	    hmap__put(&n->by_frame, place.frame, n->places.len - 1))
 		return -ENOMEM;
-	return place.frame;
+	return id;
 }
 
-int64_t natives__kernel_frame(struct natives *n, uint64_t addr)
+/* Code without a file is a JIT compiler's: what it says of itself is read while the process lives. */
+static int64_t add_jit(struct natives *n, struct space *space, uint64_t addr)
 {
-	uint64_t *known = hmap__get(&n->kernel, addr);
-	char name[32];
-	int64_t frame;
+	struct perfmap *map = space__perfmap(space);
+	const char *name;
 
-	if (known)
-		return (int64_t)*known;
-	snprintf(name, sizeof(name), "0x%llx", (unsigned long long)addr);
-	frame = add_named(n->profile, FRAME_KERNEL, name, NULL);
-	if (frame >= 0 && hmap__put(&n->kernel, addr, (uint64_t)frame))
-		return -ENOMEM;
-	return frame;
+	if (!map || perfmap__find(map, addr, &name))
+		return add_named(n->profile, FRAME_NATIVE, "[unknown]", "[jit]");
+	/* CPython Python/perf_trampoline.c: the Python frame is there already */
+	if (!n->keep_evaluator && !strncmp(name, "py::", 4))
+		return -ENOENT;
+	return add_named(n->profile, FRAME_NATIVE, name, "[jit]");
+}
+
+int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bool exact)
+{
+	const struct code_map *map = space ? space__find(space, exact ? addr : addr - 1) : NULL;
+
+	if (!map)
+		return add_named(n->profile, FRAME_NATIVE, "[unknown]", NULL);
+	if (!map->binary)
+		return add_jit(n, space, exact ? addr : addr - 1);
+	return add_place(n, &(struct place){.binary = map->binary, .addr = addr - map->bias, .exact = exact});
+}
+
+int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact)
+{
+	return add_place(n, &(struct place){.addr = addr, .exact = exact});
 }
 
 bool natives__keeps_evaluator(const struct natives *n)
@@ -152,32 +176,87 @@ bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t
 	return other && other->binary == b;
 }
 
-static int name_place(void *arg, const struct profile *from, struct profile *to, uint32_t id, struct frame_list *out)
+/* ---- afterwards */
+
+static struct symbol_file *file_of(struct natives *n, const struct binary *b)
 {
-	const struct natives *n = arg;
-	uint64_t *known = hmap__get(&n->by_frame, id);
-	char name[320];
+	while (n->files.len <= b->id) {
+		if (vec__push(&n->files, (struct symbol_file *)NULL))
+			return NULL;
+	}
+	if (!n->files.data[b->id] &&
+	    symbolizer__file(n->symbolizer, b->fd, b->root_fd, b->name, &n->files.data[b->id]))
+		n->files.data[b->id] = NULL;
+	return n->files.data[b->id];
+}
+
+/* Functions that do nothing but run Python frames, which stand in their place. */
+static bool is_evaluator(const char *name)
+{
+	static const char main[] = "_PyEval_EvalFrameDefault", part[] = "_TAIL_CALL_";
+
+	return (!strncmp(name, main, sizeof(main) - 1) && (!name[sizeof(main) - 1] || name[sizeof(main) - 1] == '.')) ||
+	       !strncmp(name, part, sizeof(part) - 1);
+}
+
+static int name_kernel(struct natives *n, const struct place *p, struct profile *to, struct frame_list *out)
+{
+	const char *name, *module;
+	char text[256];
 	int64_t frame;
 
-	if (!known) {
-		frame = profile__add_frame(to, profile__frame(from, id));
-	} else {
-		const struct place *p = &n->places.data[*known];
-
-		snprintf(name, sizeof(name), "%s+0x%llx", p->binary->name, (unsigned long long)p->addr);
-		frame = add_named(to, FRAME_NATIVE, name, p->binary->name);
-	}
+	if (kallsyms__find(n->kallsyms, p->addr, !p->exact, &name, &module))
+		snprintf(text, sizeof(text), "0x%llx", (unsigned long long)p->addr);
+	else
+		snprintf(text, sizeof(text), *module ? "%s [%s]" : "%s", name, module);
+	frame = add_named(to, FRAME_KERNEL, text, NULL);
 	return frame < 0 ? (int)frame : vec__push(out, (uint32_t)frame);
 }
 
-int natives__name(struct natives *n, struct profile **p)
+static int name_native(struct natives *n, const struct place *p, struct profile *to, struct frame_list *out)
 {
-	struct profile *named;
-	int err = profile__rebuild(*p, name_place, n, &named);
+	struct symbol_file *file = file_of(n, p->binary);
+	struct symbols symbols;
+	int err = file ? symbolizer__resolve(n->symbolizer, file, p->addr, !p->exact, &symbols) : -ENOMEM;
 
 	if (err)
 		return err;
-	profile__free(*p);
-	*p = named;
+	if (!n->keep_evaluator && is_evaluator(symbols.list[symbols.count - 1].name))
+		return 0;
+	for (size_t i = symbols.count; i-- > 0;) {
+		const struct symbol *s = &symbols.list[i];
+		struct frame frame = {.kind = FRAME_NATIVE, .line = s->line};
+		int64_t name = profile__add_string(to, s->name, strlen(s->name)), id;
+		int64_t path = profile__add_string(to, s->file, strlen(s->file));
+		int64_t module = symbols.known ? profile__add_string(to, p->binary->name, strlen(p->binary->name)) : 0;
+
+		if (name < 0 || path < 0 || module < 0)
+			return -ENOMEM;
+		frame.name = (uint32_t)name;
+		frame.file = (uint32_t)path;
+		frame.module = (uint32_t)module;
+		id = profile__add_frame(to, &frame);
+		err = id < 0 ? (int)id : vec__push(out, (uint32_t)id);
+		if (err)
+			return err;
+	}
 	return 0;
+}
+
+static int name_place(void *arg, const struct profile *from, struct profile *to, uint32_t id, struct frame_list *out)
+{
+	struct natives *n = arg;
+	uint64_t *known = hmap__get(&n->by_frame, id);
+	const struct place *p = known ? &n->places.data[*known] : NULL;
+	int64_t frame;
+
+	if (p)
+		return p->binary ? name_native(n, p, to, out) : name_kernel(n, p, to, out);
+	frame = profile__add_frame(to, profile__frame(from, id));
+	return frame < 0 ? (int)frame : vec__push(out, (uint32_t)frame);
+}
+
+int natives__name(struct natives *n, const struct profile *p, struct profile **out)
+{
+	return profile__rebuild(p, name_place, n, out);
 }

@@ -20,12 +20,12 @@ struct natives *natives__new(struct profile *p, struct binaries *binaries, bool 
 void natives__free(struct natives *n); /* NULL is fine */
 
 /*
- * The frame of a native address, or -ENOMEM. exact: the address of the instruction itself; otherwise a return address,
+ * The frame of a native address; -ENOENT when it is not to be shown, or -ENOMEM. exact: the address of the instruction itself; otherwise a return address,
  * which lies behind its call. space NULL: nothing is known of the process.
  */
 int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bool exact);
 /* The frame of a kernel address, or -ENOMEM. */
-int64_t natives__kernel_frame(struct natives *n, uint64_t addr);
+int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact);
 
 bool natives__keeps_evaluator(const struct natives *n);
 /* Whether a return address lies in the evaluator, _PyEval_EvalFrameDefault, of CPython up to 3.10. */
@@ -37,9 +37,9 @@ bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_
 bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t addr, uint64_t inner);
 
 /*
- * The profile with names in the place of addresses; inlined functions become frames of their own. The evaluator's frames are
- * left out unless keep_evaluator. *p is freed and replaced. 0, or -errno: *p is as it was.
+ * The profile p that was recorded with this, with names in the place of addresses; inlined functions become frames of their own.
+ * The evaluator's frames are left out unless keep_evaluator. 0 and *out, the caller's; or -errno.
  */
-int natives__name(struct natives *n, struct profile **p);
+int natives__name(struct natives *n, const struct profile *p, struct profile **out);
 
 #endif

@@ -2,6 +2,8 @@
 #include "collect/spaces.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -27,6 +29,8 @@ struct run {
 struct space {
 	uint32_t refs, pid;
 	bool dirty, published;
+	struct perfmap *perfmap; /* NULL: not asked for yet */
+	int root_fd;             /* for that one */
 	struct run run;
 	struct vec(struct code_map) maps; /* by start, without overlap */
 };
@@ -60,6 +64,9 @@ void space__put(struct space *s)
 {
 	if (!s || --s->refs)
 		return;
+	perfmap__free(s->perfmap);
+	if (s->root_fd >= 0)
+		close(s->root_fd);
 	vec__free(&s->maps);
 	free(s);
 }
@@ -88,9 +95,18 @@ static struct space *find(const struct spaces *all, uint32_t pid)
 	return known ? (struct space *)(uintptr_t)*known : NULL;
 }
 
-uint32_t space__pid(const struct space *s)
+struct perfmap *space__perfmap(struct space *s)
 {
-	return s->pid;
+	struct proc_status status = {.ns_pid = (pid_t)s->pid};
+	char path[64];
+
+	if (s->perfmap)
+		return s->perfmap;
+	proc__status((pid_t)s->pid, &status);
+	snprintf(path, sizeof(path), "/proc/%u/root", s->pid);
+	s->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	s->perfmap = perfmap__new(s->root_fd, status.ns_pid, status.uid);
+	return s->perfmap;
 }
 
 static uint64_t now_ns(void)
@@ -323,6 +339,7 @@ int spaces__load(struct spaces *all, uint32_t pid)
 		return -ENOMEM;
 	}
 	s->refs = 1;
+	s->root_fd = -1;
 	s->pid = pid;
 	while ((err = proc_maps__next(maps, &map)) > 0) {
 		if (map.exec && add_mapping(all, s, &map))

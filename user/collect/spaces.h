@@ -15,6 +15,7 @@
 #include "collect/kernel.h"
 #include "collect/sideband.h"
 #include "collect/unwinds.h"
+#include "symbolize/perfmap.h"
 
 /* One program in one process. Whoever has been given one holds it until space__put, also when the process has ended. */
 struct space;
@@ -45,6 +46,7 @@ struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid);
 void space__put(struct space *s); /* NULL is fine */
 /* What is mapped at an address, or NULL. Valid until the next call to spaces. */
 const struct code_map *space__find(const struct space *s, uint64_t addr);
-uint32_t space__pid(const struct space *s);
+/* What the process says of code that has no file; NULL when out of memory. */
+struct perfmap *space__perfmap(struct space *s);
 
 #endif

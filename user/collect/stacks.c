@@ -117,6 +117,8 @@ struct assembly {
 
 static void add(struct assembly *a, enum part_kind kind, int64_t id, uint64_t base)
 {
+	if (id == -ENOENT)
+		return;
 	if (id < 0)
 		a->err = (int)id;
 	else if (vec__push(&a->parts, (struct part){.kind = kind, .id = (uint32_t)id, .base = base}))
@@ -167,7 +169,7 @@ static void add_kernel(struct assembly *a)
 {
 	for (uint32_t i = 0; i < a->r->nkernel; i++) {
 		if (i)
-			add(a, PART_FRAME, natives__kernel_frame(a->stacks->context->natives, a->kernel[i].code), 0);
+			add(a, PART_FRAME, natives__kernel_frame(a->stacks->context->natives, a->kernel[i].code, false), 0);
 		else
 			add(a, PART_KERNEL, 0, 0);
 	}
@@ -302,7 +304,7 @@ static int64_t told_frame(struct stacks *s, const struct part *part, const struc
 	case PART_NATIVE:
 		return natives__frame(c->natives, s->space, sample->pc, true);
 	case PART_KERNEL:
-		return natives__kernel_frame(c->natives, sample->pc);
+		return natives__kernel_frame(c->natives, sample->pc, true);
 	default:
 		return part->id;
 	}
