@@ -140,6 +140,18 @@ const struct profile_accounts *profile__accounts(const struct profile *p);
 bool profile__ordered(const struct profile *p);
 size_t profile__memory(const struct profile *p); /* bytes held */
 
+/*
+ * A long recording writes what is past elsewhere (store/capture.h) and drops it. Past are the samples of ended processes, and
+ * all samples that are kept in order. Readers return NULL for processes and threads that were dropped.
+ */
+int profile__end_process(struct profile *p, uint32_t id); /* no sample of it comes any more; 0, -EINVAL, -ENOMEM */
+size_t profile__ended_count(const struct profile *p);      /* that were not dropped */
+bool profile__is_past(const struct profile *p, const struct profile_sample *s);
+/* Processes and threads that were set or named anew since the last drop; how many processes. */
+size_t profile__changed(const struct profile *p, const uint32_t **processes, const uint32_t **threads,
+			size_t *thread_count);
+int profile__drop_past(struct profile *p); /* 0 or -ENOMEM */
+
 /* Names and classes out of errors.def. */
 enum outcome_class { OUTCOME_COMPLETE, OUTCOME_TRUNCATED, OUTCOME_LOST };
 const char *outcome__name(enum pybpf_outcome o);
