@@ -19,6 +19,7 @@
 #include "collect/recorder.h"
 #include "collect/sideband.h"
 #include "collect/spaces.h"
+#include "collect/spill.h"
 #include "sys/proc.h"
 
 #define SECOND         1000000000ull
@@ -40,6 +41,7 @@ struct collect {
 	struct natives *natives; /* for kernel frames, too */
 	struct profile *profile;
 	struct recorder *recorder;
+	struct spill *spill;
 	int epoll_fd;
 	bool has_targets;
 	uint32_t rate_hz, cpus;
@@ -231,7 +233,8 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 	c->has_targets = config->pid_count > 0;
 	c->words = strdup(config->words ? config->words : "");
 	c->profile = profile__new(config->keep_order);
-	err = c->words && c->profile ? 0 : err__errno(e, -ENOMEM, "starting to record");
+	c->spill = spill__new();
+	err = c->words && c->profile && c->spill ? 0 : err__errno(e, -ENOMEM, "starting to record");
 	if (!err)
 		err = kernel__load(&kernel, &c->kernel, e);
 	if (err)
@@ -270,6 +273,7 @@ void collect__free(struct collect *c)
 	sideband__close(c->sideband);
 	kernel__free(c->kernel);
 	profile__free(c->profile);
+	spill__free(c->spill);
 	if (c->epoll_fd >= 0)
 		close(c->epoll_fd);
 	free(c->words);
@@ -395,6 +399,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 		if (err < 0)
 			return err;
 		c->last_second = now;
+		spill__step(c->spill, c->profile, false); /* where that fails, memory is what there is */
 	}
 	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {
 		c->last_ended_check = now;
@@ -403,8 +408,10 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 	return 0;
 }
 
-static int set_meta(struct collect *c)
+/* What is told of the run as a whole. */
+static int describe_run(struct collect *c)
 {
+	struct profile_accounts accounts;
 	struct utsname host;
 	struct profile_meta meta = {
 		.version = (char *)PYBPF_VERSION,
@@ -420,12 +427,29 @@ static int set_meta(struct collect *c)
 		meta.kernel = host.release;
 		meta.machine = host.machine;
 	}
+	collect__accounts(c, &accounts);
+	profile__set_accounts(c->profile, &accounts);
 	return profile__set_meta(c->profile, &meta);
+}
+
+/* A profile as it was recorded becomes one that is shown: native frames get their names. */
+static int name_frames(struct collect *c, struct profile **p, struct err *e)
+{
+	struct profile *named;
+	int err;
+
+	if (!c->natives)
+		return 0;
+	err = natives__name(c->natives, *p, &named);
+	if (err)
+		return err__errno(e, err, "naming the native frames");
+	profile__free(*p);
+	*p = named;
+	return 0;
 }
 
 int collect__stop(struct collect *c, struct err *e)
 {
-	struct profile_accounts accounts;
 	int err;
 
 	clock_set__stop(c->clocks); /* returns when no program runs any more: what is in the ring is all */
@@ -434,20 +458,39 @@ int collect__stop(struct collect *c, struct err *e)
 	do
 		err = take_all(c, e);
 	while (err > 0);
-	if (!err && set_meta(c))
+	if (!err && describe_run(c))
 		err = err__errno(e, -ENOMEM, "finishing the profile");
-	collect__accounts(c, &accounts);
-	profile__set_accounts(c->profile, &accounts);
-	if (!err && c->natives) {
-		struct profile *named;
+	if (!err && spill__is_used(c->spill)) {
+		struct profile *whole;
 
-		err = natives__name(c->natives, c->profile, &named);
-		if (err)
-			return err__errno(e, err, "naming the native frames");
-		recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
-		profile__free(c->profile);
-		c->profile = named;
+		err = spill__read_back(c->spill, c->profile, &whole, e);
+		if (!err) {
+			recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
+			profile__free(c->profile);
+			c->profile = whole;
+		}
 	}
+	if (!err) {
+		recorder__free(take_ptr(c->recorder));
+		err = name_frames(c, &c->profile, e);
+	}
+	return err;
+}
+
+int collect__snapshot(struct collect *c, struct profile **out, struct err *e)
+{
+	struct profile *whole;
+	int err = describe_run(c) ? err__errno(e, -ENOMEM, "finishing the profile") : 0;
+
+	if (!err)
+		err = spill__read_back(c->spill, c->profile, &whole, e);
+	if (err)
+		return err;
+	err = name_frames(c, &whole, e);
+	if (err)
+		profile__free(whole);
+	else
+		*out = whole;
 	return err;
 }
 

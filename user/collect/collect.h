@@ -56,6 +56,9 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e);
 /* Stops the clocks and takes in all that is left. 0 or -errno. */
 int collect__stop(struct collect *c, struct err *e);
 
+/* The profile so far, in *out, the caller's; the recording goes on. 0 or -errno. */
+int collect__snapshot(struct collect *c, struct profile **out, struct err *e);
+
 /* How it goes, for a progress line; once stopped, the profile knows. */
 void collect__accounts(struct collect *c, struct profile_accounts *out);
 uint64_t collect__elapsed_ns(const struct collect *c);

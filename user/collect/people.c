@@ -131,6 +131,7 @@ void people__end_round(struct people *all)
 		if (!who)
 			continue;
 		hmap__del(&all->by_identity, *identity);
+		profile__end_process(all->profile, who->process);
 		person__free(who);
 	}
 	all->gone.len = 0;

@@ -12,7 +12,7 @@
 #define READ_STEP (1u << 20) /* a length that lies costs no more memory than the file has bytes */
 
 struct reader {
-	FILE *in;
+	FILE *in, *rest; /* rest: what is read behind in, or NULL */
 	struct err *e;
 	struct profile *p;
 	uint64_t offset; /* of the current block in the file */
@@ -147,29 +147,63 @@ static int read_stacks(struct reader *r)
 	return err;
 }
 
+static struct profile_process read_process(struct reader *r)
+{
+	struct profile_process p = {0};
+
+	p.pid = number32(r);
+	p.ns_pid = number32(r);
+	p.ppid = number32(r);
+	p.uid = number32(r);
+	p.start_time = number(r);
+	p.comm = number32(r);
+	p.cmdline = number32(r);
+	p.exe = number32(r);
+	p.container = number32(r);
+	p.container_name = number32(r);
+	p.version = number32(r);
+	return p;
+}
+
 static int read_processes(struct reader *r)
 {
 	int err = 0;
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
-		struct profile_process p = {0};
+		struct profile_process p = read_process(r);
 		uint32_t expected = profile__process_count(r->p);
 
-		p.pid = number32(r);
-		p.ns_pid = number32(r);
-		p.ppid = number32(r);
-		p.uid = number32(r);
-		p.start_time = number(r);
-		p.comm = number32(r);
-		p.cmdline = number32(r);
-		p.exe = number32(r);
-		p.container = number32(r);
-		p.container_name = number32(r);
-		p.version = number32(r);
 		if (!r->bad)
 			err = note(r, profile__add_process(r->p, &p), expected);
 	}
 	return err;
+}
+
+static int read_facts(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		uint32_t id = number32(r);
+		struct profile_process p = read_process(r);
+
+		if (!r->bad)
+			err = profile__set_process(r->p, id, &p);
+	}
+	return err == -EINVAL ? -EBADMSG : err;
+}
+
+static int read_names(struct reader *r)
+{
+	int err = 0;
+
+	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
+		uint32_t id = number32(r), name = number32(r);
+
+		if (!r->bad)
+			err = profile__name_thread(r->p, id, name);
+	}
+	return err == -EINVAL ? -EBADMSG : err;
 }
 
 static int read_threads(struct reader *r)
@@ -310,7 +344,8 @@ static int read_payload(struct reader *r, unsigned int type)
 		[CAPTURE_ACCOUNTS] = read_accounts,   [CAPTURE_STRINGS] = read_strings,
 		[CAPTURE_FRAMES] = read_frames,       [CAPTURE_STACKS] = read_stacks,
 		[CAPTURE_PROCESSES] = read_processes, [CAPTURE_THREADS] = read_threads,
-		[CAPTURE_SAMPLES] = read_samples,
+		[CAPTURE_SAMPLES] = read_samples,     [CAPTURE_PROCESS_FACTS] = read_facts,
+		[CAPTURE_THREAD_NAMES] = read_names,
 	};
 	int err;
 
@@ -357,6 +392,11 @@ static int read_block(struct reader *r, unsigned int *type)
 
 	r->payload.len = 0;
 	err = read_more(r, sizeof(head));
+	if (!err && !r->payload.len && r->rest) {
+		r->in = r->rest;
+		r->rest = NULL;
+		err = read_more(r, sizeof(head));
+	}
 	if (err <= 0)
 		return err;
 	memcpy(head, r->payload.data, sizeof(head));
@@ -396,7 +436,12 @@ static int read_head(struct reader *r)
 
 int capture__read(FILE *in, struct profile **out, bool *truncated, struct err *e)
 {
-	struct reader r = {.in = in, .e = e};
+	return capture__read_both(in, NULL, out, truncated, e);
+}
+
+int capture__read_both(FILE *in, FILE *rest, struct profile **out, bool *truncated, struct err *e)
+{
+	struct reader r = {.in = in, .rest = rest, .e = e};
 	unsigned int type = 0;
 	int err = read_head(&r);
 

@@ -24,6 +24,8 @@
  *	 9 samples   n count; n time, thread, stack, cpu, outcome, kind, count, weight each; time as the zigzag-coded
  *	             difference to the sample before in the block, 0 before the first
  *	10 end       empty: the capture is whole
+ *	11 facts     n count; n process, then as in 7, each: what became known of a process later
+ *	12 names     n count; n thread, name each: likewise of a thread
  *
  * Blocks of tables carry on where the one before of that type ended: ids count up through the file, and nothing refers to
  * what comes later. String 0 is "" and stack 0 the empty root; neither is in the file. meta comes first; outcomes before
@@ -54,7 +56,24 @@ enum capture_block {
 	CAPTURE_THREADS,
 	CAPTURE_SAMPLES,
 	CAPTURE_END,
+	CAPTURE_PROCESS_FACTS,
+	CAPTURE_THREAD_NAMES,
 };
+
+/*
+ * Writes a capture bit by bit, as a recording goes on. `out` stays the caller's. What was added of a profile may be dropped by
+ * profile__drop_past. After a failure the file holds a
+ * broken piece behind what was added before; cut off there, it may be carried on by capture_writer__finish_to.
+ */
+struct capture_writer;
+struct capture_writer *capture_writer__new(FILE *out); /* NULL when out of memory */
+void capture_writer__free(struct capture_writer *w);    /* NULL is fine */
+/* All that the profile's tables have and that was not added yet, and samples: those that are past, or all. 0 or -errno. */
+int capture_writer__add(struct capture_writer *w, const struct profile *p, bool past_only);
+/* Adds what is left, and ends the capture. `out` is not flushed. 0 or -errno. */
+int capture_writer__finish(struct capture_writer *w, const struct profile *p);
+/* The same to another file, which carries on what `out` has; the writer stays as it is and may go on. 0 or -errno. */
+int capture_writer__finish_to(const struct capture_writer *w, const struct profile *p, FILE *out);
 
 /*
  * Reads a capture from where `in` stands. The profile is the caller's. *truncated is set when the file ends before its end
@@ -62,5 +81,7 @@ enum capture_block {
  * newer version), -EIO and the like, -ENOMEM.
  */
 int capture__read(FILE *in, struct profile **out, bool *truncated, struct err *e);
+/* As above, of two files as if they were one; `in` must end with a whole block. */
+int capture__read_both(FILE *in, FILE *rest, struct profile **out, bool *truncated, struct err *e);
 
 #endif

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "collect/spill.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/capture.h"
+
+#define MANY_ENDED   64    /* processes whose parts are worth a write */
+#define MANY_SAMPLES 16384 /* kept in order */
+
+struct spill {
+	FILE *file; /* NULL: nothing was written yet */
+	struct capture_writer *writer;
+	bool used, broken;
+};
+
+struct spill *spill__new(void)
+{
+	return calloc(1, sizeof(struct spill));
+}
+
+void spill__free(struct spill *s)
+{
+	if (!s)
+		return;
+	capture_writer__free(s->writer);
+	if (s->file)
+		fclose(s->file);
+	free(s);
+}
+
+/* On a disk rather than in memory, where there is a choice; no name, so that nothing is ever left. */
+static int open_file(struct spill *s)
+{
+	static const char *const folders[] = {"/var/tmp", "/tmp", "."};
+	int fd = -1;
+
+	for (size_t i = 0; fd < 0 && i < sizeof(folders) / sizeof(folders[0]); i++)
+		fd = open(folders[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	s->file = fd < 0 ? tmpfile() : fdopen(fd, "w+");
+	if (!s->file) {
+		int err = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
+	s->writer = capture_writer__new(s->file);
+	return s->writer ? 0 : -ENOMEM;
+}
+
+int spill__step(struct spill *s, struct profile *p, bool now)
+{
+	bool worth = profile__ended_count(p) >= MANY_ENDED ||
+		     (profile__ordered(p) && profile__sample_count(p) >= MANY_SAMPLES);
+	off_t before = 0;
+	int err = 0;
+
+	if (s->broken || (!worth && !now))
+		return 0;
+	if (!s->file)
+		err = open_file(s);
+	else
+		before = ftello(s->file);
+	if (!err)
+		err = capture_writer__add(s->writer, p, true);
+	if (!err && fflush(s->file))
+		err = -errno;
+	if (err) {
+		/* a full disk, most likely: what was written before counts, from here on all stays in memory */
+		s->broken = true;
+		if (s->file && (fseeko(s->file, before, SEEK_SET) || ftruncate(fileno(s->file), before)))
+			return -errno;
+		return err;
+	}
+	s->used = true;
+	err = profile__drop_past(p);
+	malloc_trim(0);
+	return err;
+}
+
+bool spill__is_used(const struct spill *s)
+{
+	return s->used;
+}
+
+int spill__read_back(struct spill *s, const struct profile *p, struct profile **out, struct err *e)
+{
+	char *memory = NULL;
+	size_t size = 0;
+	FILE *rest = open_memstream(&memory, &size);
+	bool truncated;
+	int err;
+
+	if (!rest)
+		return err__errno(e, -errno, "reading samples back");
+	err = s->file ? 0 : open_file(s);
+	if (!err)
+		err = capture_writer__finish_to(s->writer, p, rest);
+	if (fclose(rest) && !err)
+		err = -errno;
+	rest = !err ? fmemopen(memory, size, "r") : NULL;
+	if (!err && (!rest || fseeko(s->file, 0, SEEK_SET)))
+		err = -errno;
+	if (err)
+		err__errno(e, err, "reading samples back");
+	else if (s->used)
+		err = capture__read_both(s->file, rest, out, &truncated, e);
+	else
+		err = capture__read(rest, out, &truncated, e);
+	if (rest)
+		fclose(rest);
+	free(memory);
+	if (s->file)
+		fseeko(s->file, 0, SEEK_END);
+	return err;
+}
