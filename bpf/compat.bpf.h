@@ -112,8 +112,10 @@ static __always_inline __u64 inode__ctime_ns(struct inode *inode)
 	struct inode___ctime66 *i66 = (void *)inode;
 	struct inode___ctime *i0 = (void *)inode;
 
+	/* 6.13 (4e40eff0b573) keeps a flag in the top bit: that somebody has asked */
 	if (bpf_core_field_exists(i611->i_ctime_sec))
-		return BPF_CORE_READ(i611, i_ctime_sec) * 1000000000ull + BPF_CORE_READ(i611, i_ctime_nsec);
+		return BPF_CORE_READ(i611, i_ctime_sec) * 1000000000ull +
+		       (BPF_CORE_READ(i611, i_ctime_nsec) & 0x7fffffff);
 	if (bpf_core_field_exists(i66->__i_ctime))
 		return BPF_CORE_READ(i66, __i_ctime.tv_sec) * 1000000000ull +
 		       BPF_CORE_READ(i66, __i_ctime.tv_nsec);

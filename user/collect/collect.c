@@ -149,6 +149,8 @@ static int find_processes(struct collect *c, const struct collect_config *config
 		err = add_descendants(c, e);
 	if (!err)
 		err = check_targets(c, config, e);
+	if (!err && (!config->pid_count || config->follow_children || config->command))
+		interps__learn_installed(c->interps);
 	if (!err && (!config->pid_count || config->follow_children)) {
 		err = interps__scan(c->interps, 0, e);
 		err = err < 0 ? err : 0;

@@ -2,6 +2,7 @@
 #include "collect/interps.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #include "collect/listed.h"
 #include "collect/pyproc.h"
 
+#define MAX_INSTALLED 256
 #define MAX_ASKED     4096
 #define MAX_UNCHECKED 256
 #define CHECK_TRIES   100 /* at some ten a second */
@@ -217,6 +219,35 @@ int interps__publish_native(struct interps *x, uint32_t pid)
 	if (x->found)
 		x->found(x->found_arg, pid);
 	return kernel__publish_process(x->kernel, pid, &info, false);
+}
+
+void interps__learn_installed(struct interps *x)
+{
+	static const char *const places[] = {
+		"/usr/bin/python3*",
+		"/usr/local/bin/python3*",
+		"/usr/lib/*/libpython3*.so*",
+		"/usr/local/lib/libpython3*.so*",
+		"/opt/*/bin/python3*",
+		"/opt/*/lib/libpython3*.so*",
+		"/root/.pyenv/versions/*/bin/python3*",
+		"/root/.pyenv/versions/*/lib/libpython3*.so*",
+		"/home/*/.pyenv/versions/*/bin/python3*",
+		"/home/*/.pyenv/versions/*/lib/libpython3*.so*",
+		"/home/*/.local/share/uv/python/*/bin/python3*",
+	};
+	glob_t found = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		glob(places[i], i ? GLOB_APPEND : 0, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc && i < MAX_INSTALLED; i++) {
+		const struct pyfile *file = NULL;
+		struct file_info info;
+
+		if (!pyfiles__get_path(x->files, found.gl_pathv[i], &file, NULL) && file && !describe(x, file, &info))
+			kernel__describe_file(x->kernel, &file->key, &info);
+	}
+	globfree(&found);
 }
 
 int interps__check_pid(struct interps *x, uint32_t pid, struct err *e)

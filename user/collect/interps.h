@@ -47,6 +47,12 @@ const struct interp *interps__get(const struct interps *x, uint32_t layout);
  */
 int interps__scan(struct interps *x, uint32_t pid, struct err *e);
 
+/*
+ * Describes the interpreters that are installed in the usual places, so that a process which starts one is known from its first
+ * instruction on. Some ms. Those elsewhere are met when they run.
+ */
+void interps__learn_installed(struct interps *x);
+
 /* The kernel's questions. */
 void interps__on_file(struct interps *x, const struct rec_file *r);
 void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
