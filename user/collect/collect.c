@@ -7,156 +7,16 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/utsname.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "collect/clock.h"
-#include "collect/interps.h"
-#include "collect/kernel.h"
-#include "collect/natives.h"
-#include "collect/recorder.h"
-#include "collect/sideband.h"
-#include "collect/spaces.h"
-#include "collect/spill.h"
-#include "sys/proc.h"
+#include "collect/collect_priv.h"
 
-#define SECOND         1000000000ull
 #define EPOCH_NS       (5 * SECOND)
 #define ENDED_CHECK_NS (SECOND / 20)
 #define TABLES_WAIT_NS (2 * SECOND) /* what is not ready by then is marked in samples until it is */
 
 enum poll_tag { TAG_RING, TAG_SIDEBAND };
-
-struct collect {
-	struct kernel *kernel;
-	struct interps *interps;
-	struct sideband *sideband;
-	struct clock_set *clocks;
-	/* for native frames; NULL unless they were asked for */
-	struct binaries *binaries;
-	struct unwinds *unwinds;
-	struct spaces *spaces;
-	struct natives *natives; /* for kernel frames, too */
-	struct profile *profile;
-	struct recorder *recorder;
-	struct spill *spill;
-	int epoll_fd;
-	bool has_targets;
-	uint32_t rate_hz, cpus;
-	uint64_t tick_ns;
-	uint64_t start_ns, start_unix_ns, stop_ns; /* CLOCK_MONOTONIC; stop_ns 0 while running */
-	uint64_t last_second, last_epoch, last_ended_check;
-	uint32_t files_missed; /* as last seen */
-	char *words;
-};
-
-static uint64_t clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
-
-static bool process_ended(uint32_t pid)
-{
-	struct proc_stat stat;
-
-	return proc__stat((pid_t)pid, &stat) || stat.state == 'Z' || stat.state == 'X';
-}
-
-static int add_targets(struct collect *c, const struct collect_config *config, struct err *e)
-{
-	for (size_t i = 0; i < config->pid_count; i++) {
-		uint32_t pid = config->pids[i];
-		int err;
-
-		if (process_ended(pid))
-			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
-		err = kernel__add_target(c->kernel, pid);
-		if (err)
-			return err__errno(e, err, "adding process %u", pid);
-	}
-	return 0;
-}
-
-/* Every named process must be Python: one that is not is the user's mistake, and is said. */
-static int check_targets(struct collect *c, const struct collect_config *config, struct err *e)
-{
-	for (size_t i = 0; i < config->pid_count && !config->command; i++) {
-		uint32_t pid = config->pids[i];
-		struct err why = {0};
-		int err = interps__check_pid(c->interps, pid, &why);
-
-		if (err == -ESRCH || (err < 0 && process_ended(pid)))
-			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
-		if (!err && (config->native || config->kernel)) {
-			err = interps__publish_native(c->interps, pid);
-			if (err)
-				return err__errno(e, err, "adding process %u", pid);
-			continue;
-		}
-		if (err == -ENOTSUP)
-			return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
-		if (err < 0)
-			return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
-		if (!err && !config->follow_children)
-			return err__set(e, -ENOEXEC,
-					"process %u is not a Python process; `pybpf list` shows those that are", pid);
-		if (err > 0)
-			err = interps__scan(c->interps, pid, e);
-		if (err < 0)
-			return err;
-	}
-	return 0;
-}
-
-/* Descendants that exist already are targets as well: their parents come first in what is added. */
-static int add_descendants(struct collect *c, struct err *e)
-{
-	struct proc_pids it;
-	bool grown = true;
-
-	while (grown) {
-		int err = proc_pids__open(&it, e);
-		pid_t pid;
-
-		if (err)
-			return err;
-		grown = false;
-		while ((pid = proc_pids__next(&it))) {
-			struct proc_stat stat;
-
-			if (proc__stat(pid, &stat) || stat.ppid <= 0 ||
-			    !kernel__is_target(c->kernel, (uint32_t)stat.ppid) ||
-			    kernel__is_target(c->kernel, (uint32_t)pid))
-				continue;
-			if (!kernel__add_target(c->kernel, (uint32_t)pid))
-				grown = true;
-		}
-		proc_pids__close(&it);
-	}
-	return 0;
-}
-
-static int find_processes(struct collect *c, const struct collect_config *config, struct err *e)
-{
-	int err = add_targets(c, config, e);
-
-	if (!err && config->follow_children)
-		err = add_descendants(c, e);
-	if (!err)
-		err = check_targets(c, config, e);
-	if (!err && (!config->pid_count || config->follow_children || config->command))
-		interps__learn_installed(c->interps);
-	if (!err && (!config->pid_count || config->follow_children)) {
-		err = interps__scan(c->interps, 0, e);
-		err = err < 0 ? err : 0;
-	}
-	return err;
-}
 
 static void on_found(void *arg, uint32_t pid)
 {
@@ -250,7 +110,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 	if (!err)
 		err = watch(c, e);
 	if (!err)
-		err = find_processes(c, config, e);
+		err = collect__find_processes(c, config, e);
 	if (err)
 		goto fail;
 	settle();
@@ -349,7 +209,7 @@ static void on_exec(void *arg, uint32_t pid)
 		spaces__on_exec(c->spaces, pid);
 }
 
-static int take_all(struct collect *c, struct err *e)
+int collect__take_all(struct collect *c, struct err *e)
 {
 	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
 	uint32_t missed = kernel__files_missed(c->kernel);
@@ -365,18 +225,6 @@ static int take_all(struct collect *c, struct err *e)
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;
 }
 
-/* Whether no target is left, be it that all have ended or that those left are zombies. */
-static bool all_ended(struct collect *c)
-{
-	uint32_t pid = 0;
-
-	while (!kernel__next_target(c->kernel, &pid)) {
-		if (!process_ended(pid))
-			return false;
-	}
-	return true;
-}
-
 int collect__step(struct collect *c, int timeout_ms, struct err *e)
 {
 	struct epoll_event events[16];
@@ -385,7 +233,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 
 	if (epoll_wait(c->epoll_fd, events, ARRAY_SIZE(events), timeout_ms) < 0 && errno != EINTR)
 		return err__errno(e, -errno, "waiting for samples");
-	err = take_all(c, e);
+	err = collect__take_all(c, e);
 	if (err < 0)
 		return err;
 	now = clock_ns(CLOCK_MONOTONIC);
@@ -405,145 +253,8 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 	}
 	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {
 		c->last_ended_check = now;
-		return all_ended(c);
+		return collect__all_ended(c);
 	}
 	return 0;
 }
 
-/* What is told of the run as a whole. */
-static int describe_run(struct collect *c)
-{
-	struct profile_accounts accounts;
-	struct utsname host;
-	struct profile_meta meta = {
-		.version = (char *)PYBPF_VERSION,
-		.command = c->words,
-		.start_unix_ns = c->start_unix_ns,
-		.duration_ns = collect__elapsed_ns(c),
-		.rate_hz = c->rate_hz,
-		.cpus = c->cpus,
-	};
-
-	if (!uname(&host)) {
-		meta.host = host.nodename;
-		meta.kernel = host.release;
-		meta.machine = host.machine;
-	}
-	collect__accounts(c, &accounts);
-	profile__set_accounts(c->profile, &accounts);
-	return profile__set_meta(c->profile, &meta);
-}
-
-/* A profile as it was recorded becomes one that is shown: native frames get their names. */
-static int name_frames(struct collect *c, struct profile **p, struct err *e)
-{
-	struct profile *named;
-	int err;
-
-	if (!c->natives)
-		return 0;
-	err = natives__name(c->natives, *p, &named);
-	if (err)
-		return err__errno(e, err, "naming the native frames");
-	profile__free(*p);
-	*p = named;
-	return 0;
-}
-
-int collect__stop(struct collect *c, struct err *e)
-{
-	int err;
-
-	clock_set__stop(c->clocks); /* returns when no program runs any more: what is in the ring is all */
-	c->clocks = NULL;
-	c->stop_ns = clock_ns(CLOCK_MONOTONIC);
-	do
-		err = take_all(c, e);
-	while (err > 0);
-	if (!err && describe_run(c))
-		err = err__errno(e, -ENOMEM, "finishing the profile");
-	if (!err && spill__is_used(c->spill)) {
-		struct profile *whole;
-
-		err = spill__read_back(c->spill, c->profile, &whole, e);
-		if (!err) {
-			recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
-			profile__free(c->profile);
-			c->profile = whole;
-		}
-	}
-	if (!err) {
-		recorder__free(take_ptr(c->recorder));
-		err = name_frames(c, &c->profile, e);
-	}
-	return err;
-}
-
-int collect__snapshot(struct collect *c, struct profile **out, struct err *e)
-{
-	struct profile *whole;
-	int err = describe_run(c) ? err__errno(e, -ENOMEM, "finishing the profile") : 0;
-
-	if (!err)
-		err = spill__read_back(c->spill, c->profile, &whole, e);
-	if (err)
-		return err;
-	err = name_frames(c, &whole, e);
-	if (err)
-		profile__free(whole);
-	else
-		*out = whole;
-	return err;
-}
-
-void collect__accounts(struct collect *c, struct profile_accounts *out)
-{
-	struct recorder_counts user;
-	struct cpu_shared kernel;
-	struct rusage usage;
-
-	*out = (struct profile_accounts){0};
-	recorder__counts(c->recorder, &user);
-	kernel__counters(c->kernel, &kernel);
-	out->taken = kernel.taken + user.taken;
-	out->written = user.written;
-	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
-		out->lost[i] = kernel.lost[i] + user.lost[i];
-		out->truncated[i] = user.truncated[i];
-	}
-	out->processes = user.processes;
-	out->threads = user.threads;
-	out->stacks = user.stacks;
-	out->code_objects = user.code_objects;
-	kernel__run_stats(c->kernel, &out->bpf_run_ns, &out->bpf_runs);
-	if (!getrusage(RUSAGE_SELF, &usage)) {
-		out->user_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
-				   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-		out->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
-	}
-}
-
-uint64_t collect__elapsed_ns(const struct collect *c)
-{
-	return (c->stop_ns ? c->stop_ns : clock_ns(CLOCK_MONOTONIC)) - c->start_ns;
-}
-
-uint64_t collect__live_processes(const struct collect *c)
-{
-	return recorder__live(c->recorder);
-}
-
-uint32_t collect__cpus(const struct collect *c)
-{
-	return c->cpus;
-}
-
-const char *collect__next_notice(struct collect *c)
-{
-	return interps__next_notice(c->interps);
-}
-
-struct profile *collect__take_profile(struct collect *c)
-{
-	return take_ptr(c->profile);
-}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The inside of a recording, for the files collect*.c. */
+#ifndef PYBPF_COLLECT_PRIV_H
+#define PYBPF_COLLECT_PRIV_H
+
+#include <time.h>
+
+#include "collect/clock.h"
+#include "collect/collect.h"
+#include "collect/interps.h"
+#include "collect/kernel.h"
+#include "collect/natives.h"
+#include "collect/recorder.h"
+#include "collect/sideband.h"
+#include "collect/spaces.h"
+#include "collect/spill.h"
+
+#define SECOND 1000000000ull
+
+struct collect {
+	struct kernel *kernel;
+	struct interps *interps;
+	struct sideband *sideband;
+	struct clock_set *clocks;
+	/* for native frames; NULL unless they were asked for */
+	struct binaries *binaries;
+	struct unwinds *unwinds;
+	struct spaces *spaces;
+	struct natives *natives; /* for kernel frames, too */
+	struct profile *profile;
+	struct recorder *recorder;
+	struct spill *spill;
+	int epoll_fd;
+	bool has_targets;
+	uint32_t rate_hz, cpus;
+	uint64_t tick_ns;
+	/* of the recording, or of the part since collect__rotate; stop_ns 0 while running. CLOCK_MONOTONIC but for unix */
+	uint64_t start_ns, start_unix_ns, stop_ns;
+	struct profile_accounts before; /* what the parts before have accounted for */
+	uint64_t max_memory;            /* bytes */
+	bool full;                      /* max_memory was reached */
+	bool told_full;
+	uint64_t last_second, last_epoch, last_ended_check;
+	uint32_t files_missed; /* as last seen */
+	char *words;
+};
+
+static inline uint64_t clock_ns(clockid_t id)
+{
+	struct timespec t;
+
+	clock_gettime(id, &t);
+	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
+}
+
+/* collect_targets.c: makes the processes that run already known. 0 or as collect__new. */
+int collect__find_processes(struct collect *c, const struct collect_config *config, struct err *e);
+/* Whether no target is left, be it that all have ended or that those left are zombies. */
+bool collect__all_ended(struct collect *c);
+
+/* collect.c: takes in what has come. How much that was, or -errno. */
+int collect__take_all(struct collect *c, struct err *e);
+
+#endif

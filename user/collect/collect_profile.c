@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What becomes of a recording: its accounts, and its profile in the end, in between, or part by part. */
+#include <errno.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include "base/cleanup.h"
+#include "collect/collect_priv.h"
+
+/* What is told of the run as a whole. */
+static int describe_run(struct collect *c)
+{
+	struct profile_accounts accounts;
+	struct utsname host;
+	struct profile_meta meta = {
+		.version = (char *)PYBPF_VERSION,
+		.command = c->words,
+		.start_unix_ns = c->start_unix_ns,
+		.duration_ns = collect__elapsed_ns(c),
+		.rate_hz = c->rate_hz,
+		.cpus = c->cpus,
+	};
+
+	if (!uname(&host)) {
+		meta.host = host.nodename;
+		meta.kernel = host.release;
+		meta.machine = host.machine;
+	}
+	collect__accounts(c, &accounts);
+	profile__set_accounts(c->profile, &accounts);
+	return profile__set_meta(c->profile, &meta);
+}
+
+/* A profile as it was recorded becomes one that is shown: native frames get their names. */
+static int name_frames(struct collect *c, struct profile **p, struct err *e)
+{
+	struct profile *named;
+	int err;
+
+	if (!c->natives)
+		return 0;
+	err = natives__name(c->natives, *p, &named);
+	if (err)
+		return err__errno(e, err, "naming the native frames");
+	profile__free(*p);
+	*p = named;
+	return 0;
+}
+
+int collect__stop(struct collect *c, struct err *e)
+{
+	int err;
+
+	clock_set__stop(c->clocks); /* returns when no program runs any more: what is in the ring is all */
+	c->clocks = NULL;
+	c->stop_ns = clock_ns(CLOCK_MONOTONIC);
+	do
+		err = collect__take_all(c, e);
+	while (err > 0);
+	if (!err && describe_run(c))
+		err = err__errno(e, -ENOMEM, "finishing the profile");
+	if (!err && spill__is_used(c->spill)) {
+		struct profile *whole;
+
+		err = spill__read_back(c->spill, c->profile, &whole, e);
+		if (!err) {
+			recorder__free(take_ptr(c->recorder)); /* it has the profile of before */
+			profile__free(c->profile);
+			c->profile = whole;
+		}
+	}
+	if (!err) {
+		recorder__free(take_ptr(c->recorder));
+		err = name_frames(c, &c->profile, e);
+	}
+	return err;
+}
+
+int collect__snapshot(struct collect *c, struct profile **out, struct err *e)
+{
+	struct profile *whole;
+	int err = describe_run(c) ? err__errno(e, -ENOMEM, "finishing the profile") : 0;
+
+	if (!err)
+		err = spill__read_back(c->spill, c->profile, &whole, e);
+	if (err)
+		return err;
+	err = name_frames(c, &whole, e);
+	if (err)
+		profile__free(whole);
+	else
+		*out = whole;
+	return err;
+}
+
+void collect__accounts(struct collect *c, struct profile_accounts *out)
+{
+	struct recorder_counts user;
+	struct cpu_shared kernel;
+	struct rusage usage;
+
+	*out = (struct profile_accounts){0};
+	recorder__counts(c->recorder, &user);
+	kernel__counters(c->kernel, &kernel);
+	out->taken = kernel.taken + user.taken;
+	out->written = user.written;
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
+		out->lost[i] = kernel.lost[i] + user.lost[i];
+		out->truncated[i] = user.truncated[i];
+	}
+	out->processes = user.processes;
+	out->threads = user.threads;
+	out->stacks = user.stacks;
+	out->code_objects = user.code_objects;
+	kernel__run_stats(c->kernel, &out->bpf_run_ns, &out->bpf_runs);
+	if (!getrusage(RUSAGE_SELF, &usage)) {
+		out->user_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
+				   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
+		out->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
+	}
+}
+
+uint64_t collect__elapsed_ns(const struct collect *c)
+{
+	return (c->stop_ns ? c->stop_ns : clock_ns(CLOCK_MONOTONIC)) - c->start_ns;
+}
+
+uint64_t collect__live_processes(const struct collect *c)
+{
+	return recorder__live(c->recorder);
+}
+
+uint32_t collect__cpus(const struct collect *c)
+{
+	return c->cpus;
+}
+
+const char *collect__next_notice(struct collect *c)
+{
+	return interps__next_notice(c->interps);
+}
+
+struct profile *collect__take_profile(struct collect *c)
+{
+	return take_ptr(c->profile);
+}

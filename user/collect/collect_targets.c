@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Which processes are recorded: those named, their descendants, or every Python of the host. */
+#include <errno.h>
+#include <string.h>
+
+#include "collect/collect_priv.h"
+#include "sys/proc.h"
+
+static bool process_ended(uint32_t pid)
+{
+	struct proc_stat stat;
+
+	return proc__stat((pid_t)pid, &stat) || stat.state == 'Z' || stat.state == 'X';
+}
+
+static int add_targets(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	for (size_t i = 0; i < config->pid_count; i++) {
+		uint32_t pid = config->pids[i];
+		int err;
+
+		if (process_ended(pid))
+			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
+		err = kernel__add_target(c->kernel, pid);
+		if (err)
+			return err__errno(e, err, "adding process %u", pid);
+	}
+	return 0;
+}
+
+/* Every named process must be Python: one that is not is the user's mistake, and is said. */
+static int check_targets(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	for (size_t i = 0; i < config->pid_count && !config->command; i++) {
+		uint32_t pid = config->pids[i];
+		struct err why = {0};
+		int err = interps__check_pid(c->interps, pid, &why);
+
+		if (err == -ESRCH || (err < 0 && process_ended(pid)))
+			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
+		if (!err && (config->native || config->kernel)) {
+			err = interps__publish_native(c->interps, pid);
+			if (err)
+				return err__errno(e, err, "adding process %u", pid);
+			continue;
+		}
+		if (err == -ENOTSUP)
+			return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
+		if (err < 0)
+			return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
+		if (!err && !config->follow_children)
+			return err__set(e, -ENOEXEC,
+					"process %u is not a Python process; `pybpf list` shows those that are", pid);
+		if (err > 0)
+			err = interps__scan(c->interps, pid, e);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Descendants that exist already are targets as well: their parents come first in what is added. */
+static int add_descendants(struct collect *c, struct err *e)
+{
+	struct proc_pids it;
+	bool grown = true;
+
+	while (grown) {
+		int err = proc_pids__open(&it, e);
+		pid_t pid;
+
+		if (err)
+			return err;
+		grown = false;
+		while ((pid = proc_pids__next(&it))) {
+			struct proc_stat stat;
+
+			if (proc__stat(pid, &stat) || stat.ppid <= 0 ||
+			    !kernel__is_target(c->kernel, (uint32_t)stat.ppid) ||
+			    kernel__is_target(c->kernel, (uint32_t)pid))
+				continue;
+			if (!kernel__add_target(c->kernel, (uint32_t)pid))
+				grown = true;
+		}
+		proc_pids__close(&it);
+	}
+	return 0;
+}
+
+int collect__find_processes(struct collect *c, const struct collect_config *config, struct err *e)
+{
+	int err = add_targets(c, config, e);
+
+	if (!err && config->follow_children)
+		err = add_descendants(c, e);
+	if (!err)
+		err = check_targets(c, config, e);
+	if (!err && (!config->pid_count || config->follow_children || config->command))
+		interps__learn_installed(c->interps);
+	if (!err && (!config->pid_count || config->follow_children)) {
+		err = interps__scan(c->interps, 0, e);
+		err = err < 0 ? err : 0;
+	}
+	return err;
+}
+
+bool collect__all_ended(struct collect *c)
+{
+	uint32_t pid = 0;
+
+	while (!kernel__next_target(c->kernel, &pid)) {
+		if (!process_ended(pid))
+			return false;
+	}
+	return true;
+}
