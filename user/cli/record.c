@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -30,7 +31,17 @@ struct run {
 	struct cgroup_refs cgroups; /* of --cgroup and --container */
 	struct str words; /* the command line */
 	bool progress;
+	uint64_t start_ns;  /* CLOCK_MONOTONIC */
+	unsigned int parts; /* of --rotate that were written */
 };
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
 
 static void run__free(struct run *r)
 {
@@ -97,6 +108,7 @@ static int start(struct run *r, struct err *e)
 		.keep_evaluator = o->native_all,
 		.kernel = o->kernel,
 		.keep_order = r->format->ordered,
+		.max_memory = o->max_memory,
 		.words = str__cstr(&r->words),
 	};
 	int err = find_cgroups(r, e);
@@ -121,7 +133,7 @@ static int start(struct run *r, struct err *e)
 static void draw_progress(struct run *r)
 {
 	struct profile_accounts a;
-	double s = (double)collect__elapsed_ns(r->collect) / 1e9;
+	double s = (double)(now_ns() - r->start_ns) / 1e9;
 
 	if (!r->progress)
 		return;
@@ -146,12 +158,76 @@ static void print_notices(struct run *r)
 	}
 }
 
+/* Writes a profile to a file that was opened for it, which is given up in any case, and says so. */
+static int write_profile(struct run *r, const struct profile *p, struct output *o, struct err *e)
+{
+	const struct profile_accounts *a = profile__accounts(p);
+	_cleanup_free_ char *path = strdup(output__path(o));
+	int err = r->format->write(p, &r->opts.show.export, output__file(o), e);
+
+	if (stop__gave_up())
+		err = err__set(e, -EINTR, "given up; nothing written");
+	else if (err)
+		err__wrap(e, "writing '%s'", output__path(o));
+	if (err) {
+		output__abandon(o);
+		return err;
+	}
+	err = output__commit(o, e);
+	if (!err && !r->opts.quiet && path && strcmp(path, "-"))
+		fprintf(stderr, "%sWrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n",
+			r->progress ? "\r\033[K" : "", r->format->words, path, a->written,
+			accounts__lost(a) + accounts__truncated(a));
+	return err;
+}
+
+/* What was recorded so far, to the file that the end will be written to as well; the recording goes on. */
+static int write_snapshot(struct run *r, struct err *e)
+{
+	const char *path = output__path(r->output);
+	struct profile *p;
+	struct output *o;
+	int err;
+
+	if (!strcmp(path, "-")) {
+		fprintf(stderr, "pybpf: SIGUSR1: no snapshot, standard output can be written once only\n");
+		return 0;
+	}
+	err = collect__snapshot(r->collect, &p, e);
+	if (err)
+		return err;
+	if (!profile__accounts(p)->written)
+		fprintf(stderr, "pybpf: SIGUSR1: no sample so far, nothing written\n");
+	else if (!(err = output__open(path, &o, e)))
+		err = write_profile(r, p, o, e);
+	profile__free(p);
+	return err;
+}
+
+/* The part of the recording since the last one, to its file; the next one gets another name. */
+static int write_part(struct run *r, struct err *e)
+{
+	struct profile *p;
+	int err = collect__rotate(r->collect, &p, e);
+
+	if (err)
+		return err;
+	if (profile__accounts(p)->written) {
+		err = write_profile(r, p, take_ptr(r->output), e);
+		r->parts++;
+	} else {
+		output__abandon(take_ptr(r->output));
+	}
+	profile__free(p);
+	return err ? err : open_output(r, e);
+}
+
 /* Samples until something ends it. 0 or -errno; *why says what to tell the user, "" for nothing. */
 static int sample(struct run *r, const char **why, struct err *e)
 {
 	*why = "";
 	for (;;) {
-		uint64_t elapsed = collect__elapsed_ns(r->collect), left = STEP_MS * 1000000ull;
+		uint64_t elapsed = now_ns() - r->start_ns, left = STEP_MS * 1000000ull;
 		int err;
 
 		if (r->opts.duration_ns && elapsed >= r->opts.duration_ns)
@@ -162,6 +238,12 @@ static int sample(struct run *r, const char **why, struct err *e)
 		if (err < 0)
 			return err;
 		print_notices(r);
+		if (stop__take_snapshot())
+			err = write_snapshot(r, e) ?: err;
+		if (err >= 0 && r->opts.rotate_ns && collect__elapsed_ns(r->collect) >= r->opts.rotate_ns)
+			err = write_part(r, e) ?: err;
+		if (err < 0)
+			return err;
 		if (stop__requested()) {
 			*why = "Stopped sampling because Control-C pressed";
 			return 0;
@@ -206,27 +288,18 @@ static int finish(struct run *r, struct err *e)
 	a = profile__accounts(r->profile);
 	if (stop__gave_up())
 		return err__set(e, -EINTR, "given up; nothing written");
+	if (!a->written && r->parts) /* the parts before have been written */
+		return 0;
 	if (!a->written) {
 		err = write_json(r, NULL, e);
 		return err ? err
 			   : err__set(e, -ENODATA,
 				      "no sample was taken: the processes were idle or ran no Python; nothing written");
 	}
-	err = r->format->write(r->profile, &r->opts.show.export, output__file(r->output), e);
-	if (stop__gave_up())
-		return err__set(e, -EINTR, "given up; nothing written");
-	if (err) {
-		err__wrap(e, "writing '%s'", output__path(r->output));
-		return err;
-	}
 	path = strdup(output__path(r->output));
-	err = output__commit(take_ptr(r->output), e);
-	if (err)
-		return err;
-	if (!r->opts.quiet && strcmp(path ? path : "-", "-"))
-		fprintf(stderr, "Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n", r->format->words, path,
-			a->written, accounts__lost(a) + accounts__truncated(a));
-	err = write_json(r, path, e);
+	err = write_profile(r, r->profile, take_ptr(r->output), e);
+	if (!err)
+		err = write_json(r, path, e);
 	if (!r->opts.quiet && !err)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (!r->opts.quiet)
@@ -239,6 +312,7 @@ static int record(struct run *r, struct err *e)
 	const char *why;
 	int err;
 
+	r->start_ns = now_ns();
 	r->progress = isatty(STDERR_FILENO) && !r->opts.quiet && !r->opts.no_progress;
 	if (!r->opts.quiet)
 		fprintf(stderr, "Sampling process %" PRIu32 " times a second. Press Control-C to exit.\n",
@@ -310,7 +384,7 @@ const struct command command_record = {
 	.summary = "Sample Python processes and write a profile",
 	.details = "Without a target every Python process of the host is sampled, those that start later included.\n"
 		   "Nothing is stopped or changed in them. Control-C writes the profile; so does the end of -d, of all\n"
-		   "processes given by -p, and of the command.\n",
+		   "processes given by -p, and of the command. SIGUSR1 writes what there is so far, and recording goes on.\n",
 	.options = record_options,
 	.operands = "@command",
 	.run = run_record,

@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 
 enum record_option {
-	OPT_ALL = OPT_RECORD_FIRST, OPT_PID, OPT_CGROUP, OPT_CONTAINER, OPT_COMM, OPT_USER, OPT_SUBPROCESSES, OPT_DURATION, OPT_RATE, OPT_JSON,
+	OPT_ALL = OPT_RECORD_FIRST, OPT_PID, OPT_CGROUP, OPT_CONTAINER, OPT_COMM, OPT_USER, OPT_SUBPROCESSES, OPT_DURATION, OPT_ROTATE, OPT_MAX_MEMORY, OPT_RATE, OPT_JSON,
 	OPT_NATIVE, OPT_KERNEL, OPT_QUIET, OPT_VERBOSE, OPT_NO_PROGRESS, OPT_NONBLOCKING, OPT_FORCE,
 };
 
@@ -27,6 +27,8 @@ const struct cli_option record_options[] = {
 	{'s', "subprocesses", NULL, "with -p or a command: its children too", OPT_SUBPROCESSES, NULL, NULL},
 	{'d', "duration", "SEC", "how long: seconds, 1.5, 30s, 5m or unlimited (default)", OPT_DURATION,
 	 "Sampling", NULL},
+	{0, "rotate", "SEC", "one file for each SEC, with the time in its name", OPT_ROTATE, NULL, NULL},
+	{0, "max-memory", "SIZE", "keep to so much memory (default 256M)", OPT_MAX_MEMORY, NULL, NULL},
 	{'r', "rate", "HZ", "samples a second and CPU, 1 to 20000 (default 100)", OPT_RATE, NULL, NULL},
 	{'n', "native", "[all]", "native frames as well, in their true place; `all` keeps the interpreter's own",
 	 OPT_NATIVE, NULL, "all"},
@@ -143,6 +145,12 @@ static int take(void *arg, int id, const char *value, struct err *e)
 		return 0;
 	case OPT_DURATION:
 		return values__duration(value, &o->duration_ns, e);
+	case OPT_ROTATE:
+		if (values__duration(value, &o->rotate_ns, e) || o->rotate_ns < 1000000000u)
+			return err__set(e, -EINVAL, "--rotate %s: not a time of at least a second", value);
+		return 0;
+	case OPT_MAX_MEMORY:
+		return values__memory(value, &o->max_memory, e);
 	case OPT_RATE:
 		if (values__rate(value, &o->rate_hz))
 			return err__set(e, -EINVAL, "-r %s: not a rate from 1 to 20000 Hz", value);
@@ -184,7 +192,7 @@ int record_opts__parse(const struct command *c, int argc, char **argv, struct re
 	bool to_stdout;
 	int rest, err;
 
-	*o = (struct record_opts){.rate_hz = 100};
+	*o = (struct record_opts){.rate_hz = 100, .max_memory = 256 << 20};
 	err = cli__parse(c, argc, argv, &rest, take, o, e);
 	if (err)
 		return err;
@@ -203,6 +211,8 @@ int record_opts__parse(const struct command *c, int argc, char **argv, struct re
 	to_stdout = o->show.output && !strcmp(o->show.output, "-");
 	if (o->json && !o->json_file && to_stdout && !o->command)
 		return err__set(e, -EINVAL, "--json and -o - both want standard output; use --json=FILE");
+	if (o->rotate_ns && to_stdout)
+		return err__set(e, -EINVAL, "--rotate makes several files: not with -o -");
 	/* several processes need telling apart; one does not */
 	if ((!o->pids.len && !o->command) || o->pids.len > 1 || o->follow_children)
 		o->show.export.view.process_frames = true;
@@ -216,22 +226,36 @@ void record_opts__free(struct record_opts *o)
 	vec__free(&o->containers);
 }
 
-char *record_opts__output_name(const struct record_opts *o)
+/* The local time as RFC 3339 has it. */
+static void local_time(char *when, size_t size)
 {
-	char when[64], who[32] = "python", *name = NULL;
-	const char *suffix = show_opts__format(&o->show)->suffixes[0], *base = who;
 	time_t now = time(NULL);
 	struct tm local;
 	size_t n;
 
-	if (o->show.output)
-		return strdup(o->show.output);
 	localtime_r(&now, &local);
-	n = strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S%z", &local);
-	if (n > 4) { /* RFC 3339 has a colon in the zone */
+	n = strftime(when, size - 1, "%Y-%m-%dT%H:%M:%S%z", &local);
+	if (n > 4) { /* it has a colon in the zone */
 		memmove(when + n - 1, when + n - 2, 3);
 		when[n - 2] = ':';
 	}
+}
+
+char *record_opts__output_name(const struct record_opts *o)
+{
+	const char *suffix = show_opts__format(&o->show)->suffixes[0], *output = o->show.output, *base;
+	char when[64], who[32] = "python", *name = NULL;
+
+	if (output && !o->rotate_ns)
+		return strdup(output);
+	local_time(when, sizeof(when));
+	if (output) {
+		const char *known = export__suffix_of(output);
+		int stem = (int)(strlen(output) - strlen(known));
+
+		return asprintf(&name, "%.*s-%s%s", stem, output, when, known) < 0 ? NULL : name;
+	}
+	base = who;
 	if (o->pids.len)
 		snprintf(who, sizeof(who), "%u", o->pids.data[0]);
 	else if (o->command)

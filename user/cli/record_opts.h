@@ -27,6 +27,8 @@ struct record_opts {
 	struct word_list cgroups, containers;
 	uint32_t uid;
 	uint64_t duration_ns; /* 0: unlimited */
+	uint64_t rotate_ns;   /* 0: one file */
+	uint64_t max_memory;  /* bytes */
 	uint32_t rate_hz;
 	bool native, native_all, kernel;
 	bool json, quiet, verbose, no_progress, force;
@@ -69,7 +71,10 @@ const struct export_format *show_opts__format(const struct show_opts *s);
 /* Parses the command line of `record`. As cli__parse. What is in lists is to be freed with record_opts__free. */
 int record_opts__parse(const struct command *c, int argc, char **argv, struct record_opts *out, struct err *e);
 void record_opts__free(struct record_opts *o);
-/* The file to write: -o, or a made-up name. To be freed; NULL when out of memory. */
+/*
+ * The file to write: -o, or a made-up name; with --rotate the time stands before the suffix. To be freed; NULL when out of
+ * memory.
+ */
 char *record_opts__output_name(const struct record_opts *o);
 
 extern const struct cli_option record_options[];

@@ -8,7 +8,7 @@
 #include <time.h>
 
 /* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
-static volatile sig_atomic_t requested, gave_up;
+static volatile sig_atomic_t requested, gave_up, snapshot;
 static atomic_int passed_to;
 static atomic_llong last_ns;
 
@@ -40,13 +40,22 @@ static void on_signal(int number, siginfo_t *info, void *context)
 	errno = saved;
 }
 
+static void on_snapshot(int number)
+{
+	(void)number;
+	snapshot = 1;
+}
+
 void stop__install(void)
 {
+	struct sigaction usr1 = {.sa_handler = on_snapshot};
 	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	sigemptyset(&usr1.sa_mask);
+	sigaction(SIGUSR1, &usr1, NULL);
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
 }
 
@@ -58,6 +67,14 @@ void stop__pass_to(pid_t child)
 int stop__requested(void)
 {
 	return requested;
+}
+
+bool stop__take_snapshot(void)
+{
+	bool wanted = snapshot;
+
+	snapshot = 0;
+	return wanted;
 }
 
 bool stop__gave_up(void)

@@ -14,6 +14,8 @@ void stop__install(void);
 void stop__pass_to(pid_t child);
 /* The signal that asked to stop, 0: none yet. */
 int stop__requested(void);
+/* Whether SIGUSR1 has asked for a snapshot since the last call. */
+bool stop__take_snapshot(void);
 /* Whether one came within a second of the one before. */
 bool stop__gave_up(void);
 

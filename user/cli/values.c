@@ -102,3 +102,23 @@ int values__width(const char *text, double *width, bool *percent, struct err *e)
 	*width = value > 0 ? value : -1;
 	return 0;
 }
+
+int values__memory(const char *text, uint64_t *bytes, struct err *e)
+{
+	static const char units[] = "kMGT";
+	char *end;
+	double value = isdigit((unsigned char)*text) ? strtod(text, &end) : -1;
+	const char *unit = value >= 0 && *end ? strchr(units, *end == 'K' ? 'k' : *end == 'm' ? 'M' : *end == 'g' ? 'G' : *end) : NULL;
+
+	if (value >= 0 && unit) {
+		for (long i = unit - units; i >= 0; i--)
+			value *= 1024;
+		end++;
+		if (*end == 'B' || *end == 'b')
+			end++;
+	}
+	if (value < 16 << 20 || value > 1e15 || *end)
+		return err__set(e, -EINVAL, "--max-memory %s: not a size of at least 16M, such as 256M or 1G", text);
+	*bytes = (uint64_t)value;
+	return 0;
+}

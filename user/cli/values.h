@@ -18,4 +18,7 @@ int values__user(const char *text, uint32_t *uid, struct err *e);  /* name or nu
 int values__count(const char *text, uint32_t min, uint32_t max, uint32_t *n);
 int values__width(const char *text, double *width, bool *percent, struct err *e); /* 0.1 or 0.1% */
 
+/* "256M", "1.5G", "64k" or bytes, at least 16 MB: for --max-memory. 0 or -EINVAL with *e set. */
+int values__memory(const char *text, uint64_t *bytes, struct err *e);
+
 #endif

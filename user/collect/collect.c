@@ -91,6 +91,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 		return err__errno(e, -ENOMEM, "starting to record");
 	c->epoll_fd = -1;
 	c->rate_hz = config->rate_hz;
+	c->max_memory = config->max_memory;
 	c->tick_ns = kernel.tick_ns;
 	c->has_targets = config->pid_count > 0;
 	c->words = strdup(config->words ? config->words : "");
@@ -250,6 +251,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 			return err;
 		c->last_second = now;
 		spill__step(c->spill, c->profile, false); /* where that fails, memory is what there is */
+		collect__watch_memory(c);
 	}
 	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {
 		c->last_ended_check = now;

@@ -33,6 +33,7 @@ struct collect_config {
 	bool keep_evaluator; /* those of the Python evaluator, too */
 	bool kernel;       /* kernel frames */
 	bool keep_order;   /* samples one by one, for formats with a time line */
+	uint64_t max_memory; /* bytes; see collect__next_notice for when it is reached */
 	const char *words; /* the command line of this run, for the profile's meta data */
 };
 
@@ -58,6 +59,9 @@ int collect__stop(struct collect *c, struct err *e);
 
 /* The profile so far, in *out, the caller's; the recording goes on. 0 or -errno. */
 int collect__snapshot(struct collect *c, struct profile **out, struct err *e);
+
+/* As collect__snapshot, of what came since the last call of this; what comes next counts from here on. */
+int collect__rotate(struct collect *c, struct profile **out, struct err *e);
 
 /* How it goes, for a progress line; once stopped, the profile knows. */
 void collect__accounts(struct collect *c, struct profile_accounts *out);

@@ -1,12 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What becomes of a recording: its accounts, and its profile in the end, in between, or part by part. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "collect/collect_priv.h"
+
+/* What is summed up from the start is counted from the beginning of the part on. */
+static void subtract(struct profile_accounts *a, const struct profile_accounts *before)
+{
+	a->taken -= before->taken;
+	a->written -= before->written;
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
+		a->lost[i] -= before->lost[i];
+		a->truncated[i] -= before->truncated[i];
+	}
+	a->bpf_run_ns -= before->bpf_run_ns;
+	a->bpf_runs -= before->bpf_runs;
+	a->user_cpu_ns -= before->user_cpu_ns;
+}
 
 /* What is told of the run as a whole. */
 static int describe_run(struct collect *c)
@@ -28,6 +44,7 @@ static int describe_run(struct collect *c)
 		meta.machine = host.machine;
 	}
 	collect__accounts(c, &accounts);
+	subtract(&accounts, &c->before);
 	profile__set_accounts(c->profile, &accounts);
 	return profile__set_meta(c->profile, &meta);
 }
@@ -94,6 +111,42 @@ int collect__snapshot(struct collect *c, struct profile **out, struct err *e)
 	return err;
 }
 
+int collect__rotate(struct collect *c, struct profile **out, struct err *e)
+{
+	int err = collect__snapshot(c, out, e);
+
+	if (err)
+		return err;
+	collect__accounts(c, &c->before);
+	profile__drop_samples(c->profile);
+	spill__restart(c->spill);
+	c->start_ns = clock_ns(CLOCK_MONOTONIC);
+	c->start_unix_ns = clock_ns(CLOCK_REALTIME);
+	recorder__restart(c->recorder, c->start_ns);
+	return 0;
+}
+
+/* Memory in use, bytes; 0 when it can't be told. */
+static uint64_t memory_used(void)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long pages;
+
+	return f && fscanf(f, "%*u %lu", &pages) == 1 ? pages * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+void collect__watch_memory(struct collect *c)
+{
+	uint64_t used = memory_used();
+
+	if (used > c->max_memory && !c->full) {
+		spill__step(c->spill, c->profile, true);
+		used = memory_used();
+	}
+	c->full = used > c->max_memory - (c->full ? c->max_memory / 10 : 0);
+	recorder__limit(c->recorder, c->full);
+}
+
 void collect__accounts(struct collect *c, struct profile_accounts *out)
 {
 	struct recorder_counts user;
@@ -108,6 +161,12 @@ void collect__accounts(struct collect *c, struct profile_accounts *out)
 	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++) {
 		out->lost[i] = kernel.lost[i] + user.lost[i];
 		out->truncated[i] = user.truncated[i];
+	}
+	/* while it goes on, what has not been taken in yet belongs to what comes next */
+	if (!c->stop_ns) {
+		out->taken = out->written;
+		for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++)
+			out->taken += out->lost[i];
 	}
 	out->processes = user.processes;
 	out->threads = user.threads;
@@ -138,6 +197,10 @@ uint32_t collect__cpus(const struct collect *c)
 
 const char *collect__next_notice(struct collect *c)
 {
+	if (c->full && !c->told_full) {
+		c->told_full = true;
+		return "the limit of --max-memory is reached: stacks not seen before are counted but not kept";
+	}
 	return interps__next_notice(c->interps);
 }
 

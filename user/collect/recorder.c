@@ -18,6 +18,7 @@ struct recorder {
 	struct people *people;
 	const struct interps *interps;
 	uint64_t start_ns, period_ns;
+	bool limited; /* memory is short */
 	struct recorder_counts counts;
 };
 
@@ -78,7 +79,7 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 	if (s->stack) {
 		stack = people__stack(person, s, &sample.outcome);
 		if (stack == -ENOENT)
-			sample.outcome = PYBPF_STACK_MISSING;
+			sample.outcome = r->limited ? PYBPF_MEMORY_LIMIT : PYBPF_STACK_MISSING;
 		if (stack == -ENOTSUP)
 			sample.outcome = PYBPF_UNSUPPORTED;
 	}
@@ -108,6 +109,16 @@ int recorder__sample(struct recorder *r, const struct rec_sample *s)
 	return 0;
 }
 
+void recorder__restart(struct recorder *r, uint64_t start_ns)
+{
+	r->start_ns = start_ns;
+}
+
+void recorder__limit(struct recorder *r, bool on)
+{
+	r->limited = on;
+}
+
 void recorder__end_round(struct recorder *r)
 {
 	people__end_round(r->people);
@@ -120,6 +131,8 @@ int recorder__take(struct recorder *r, const void *record, size_t size)
 	if (size < sizeof(type))
 		return 0;
 	memcpy(&type, record, sizeof(type));
+	if (r->limited && (type == REC_STACK || type == REC_CODE))
+		return 0;
 	/* A record that memory does not suffice for is missed by the samples that need it: these count as truncated. */
 	switch (type) {
 	case REC_STACK:

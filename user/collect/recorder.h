@@ -34,6 +34,10 @@ void recorder__free(struct recorder *r); /* NULL is fine */
 int recorder__take(struct recorder *r, const void *record, size_t size);
 /* Takes one sample; one that memory does not suffice for is counted as lost. 0. */
 int recorder__sample(struct recorder *r, const struct rec_sample *sample);
+/* Samples are dated from start_ns on. */
+void recorder__restart(struct recorder *r, uint64_t start_ns);
+/* Whether memory is short: new stacks and code objects are passed over, their samples marked MEMORY_LIMIT. */
+void recorder__limit(struct recorder *r, bool on);
 /* Call after each round of records and samples. */
 void recorder__end_round(struct recorder *r);
 

@@ -85,6 +85,14 @@ int spill__step(struct spill *s, struct profile *p, bool now)
 	return err;
 }
 
+void spill__restart(struct spill *s)
+{
+	capture_writer__free(s->writer);
+	if (s->file)
+		fclose(s->file);
+	*s = (struct spill){0};
+}
+
 bool spill__is_used(const struct spill *s)
 {
 	return s->used;

@@ -19,6 +19,9 @@ void spill__free(struct spill *s); /* NULL is fine */
 /* Writes what is past, if it is worth it or `now`, and drops it from the profile. 0, or -errno once: then all stays in memory from there on. */
 int spill__step(struct spill *s, struct profile *p, bool now);
 
+/* Forgets all that was written: another part of the recording begins. */
+void spill__restart(struct spill *s);
+
 /* Whether anything was written. */
 bool spill__is_used(const struct spill *s);
 

@@ -38,22 +38,42 @@ static size_t suffix_length(const char *path, const char *suffix)
 	return k;
 }
 
-const struct export_format *export__by_suffix(const char *path)
+/* The format with the longest suffix that the path ends in, and the suffix's length; NULL and 0. */
+static const struct export_format *longest_suffix(const char *path, size_t *length)
 {
 	const struct export_format *best = NULL;
-	size_t longest = 0;
 
+	*length = 0;
 	for (const struct export_format *const *f = export_formats; *f; f++) {
 		for (const char *const *s = (*f)->suffixes; s && *s; s++) {
 			size_t n = suffix_length(path, *s);
 
-			if (n > longest) {
-				longest = n;
+			if (n > *length) {
+				*length = n;
 				best = *f;
 			}
 		}
 	}
 	return best;
+}
+
+const struct export_format *export__by_suffix(const char *path)
+{
+	size_t length;
+
+	return longest_suffix(path, &length);
+}
+
+const char *export__suffix_of(const char *path)
+{
+	const char *end = path + strlen(path), *slash = strrchr(path, '/'), *dot;
+	size_t length;
+
+	if (longest_suffix(path, &length))
+		return end - length;
+	slash = slash ? slash + 1 : path;
+	dot = strrchr(slash, '.');
+	return dot && dot > slash ? dot : end;
 }
 
 int export__finish(FILE *out, struct err *e)

@@ -37,6 +37,9 @@ extern const struct export_format *const export_formats[]; /* NULL-terminated; t
 const struct export_format *export__by_name(const char *name);   /* name or alias; NULL: none */
 const struct export_format *export__by_suffix(const char *path); /* longest matching suffix; NULL: none */
 
+/* Where a path's suffix begins: the longest that a format knows, else from the last dot of its base name on; or its end. */
+const char *export__suffix_of(const char *path);
+
 /* For exporters, when all is written: flushes. 0, or -errno with *e set when any write to `out` failed. */
 int export__finish(FILE *out, struct err *e);
 

@@ -134,7 +134,8 @@ static void put_stack(struct capture_writer *w, size_t id)
 
 static void put_process(struct capture_writer *w, size_t id)
 {
-	const struct profile_process *p = profile__process(w->p, (uint32_t)id);
+	static const struct profile_process dropped = {0};
+	const struct profile_process *p = profile__process(w->p, (uint32_t)id) ?: &dropped;
 
 	number(w, p->pid);
 	number(w, p->ns_pid);
@@ -151,7 +152,8 @@ static void put_process(struct capture_writer *w, size_t id)
 
 static void put_thread(struct capture_writer *w, size_t id)
 {
-	const struct profile_thread *t = profile__thread(w->p, (uint32_t)id);
+	static const struct profile_thread dropped = {0};
+	const struct profile_thread *t = profile__thread(w->p, (uint32_t)id) ?: &dropped;
 
 	number(w, t->process);
 	number(w, t->tid);

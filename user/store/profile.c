@@ -407,7 +407,7 @@ size_t profile__changed(const struct profile *p, const uint32_t **processes, con
 }
 
 /* Past samples go; what is left is found by what makes samples equal, as before. */
-static int drop_samples(struct profile *p)
+static int drop_past_samples(struct profile *p)
 {
 	size_t kept = 0;
 
@@ -437,7 +437,7 @@ int profile__drop_past(struct profile *p)
 {
 	uint64_t id, *at;
 	size_t pos = 0;
-	int err = drop_samples(p);
+	int err = drop_past_samples(p);
 
 	while (hmap__next(&p->threads, &pos, &id, &at)) {
 		struct profile_thread *t = (struct profile_thread *)(uintptr_t)*at;
@@ -456,4 +456,10 @@ int profile__drop_past(struct profile *p)
 	vec__free(&p->changed_processes);
 	vec__free(&p->changed_threads);
 	return err;
+}
+
+void profile__drop_samples(struct profile *p)
+{
+	vec__free(&p->samples);
+	hmap__free(&p->sample_ids);
 }

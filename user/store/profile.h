@@ -151,6 +151,7 @@ bool profile__is_past(const struct profile *p, const struct profile_sample *s);
 size_t profile__changed(const struct profile *p, const uint32_t **processes, const uint32_t **threads,
 			size_t *thread_count);
 int profile__drop_past(struct profile *p); /* 0 or -ENOMEM */
+void profile__drop_samples(struct profile *p); /* all of them; everything else stays */
 
 /* Names and classes out of errors.def. */
 enum outcome_class { OUTCOME_COMPLETE, OUTCOME_TRUNCATED, OUTCOME_LOST };
