@@ -213,6 +213,23 @@ static int name_kernel(struct natives *n, const struct place *p, struct profile 
 	return frame < 0 ? (int)frame : vec__push(out, (uint32_t)frame);
 }
 
+/* One function at a place, as a frame. */
+static int add_symbol(const struct symbol *s, const char *module, struct profile *to, struct frame_list *out)
+{
+	struct frame frame = {.kind = FRAME_NATIVE, .line = s->line};
+	int64_t name = profile__add_string(to, s->name, strlen(s->name)), id;
+	int64_t path = profile__add_string(to, s->file, strlen(s->file));
+	int64_t in = profile__add_string(to, module, strlen(module));
+
+	if (name < 0 || path < 0 || in < 0)
+		return -ENOMEM;
+	frame.name = (uint32_t)name;
+	frame.file = (uint32_t)path;
+	frame.module = (uint32_t)in;
+	id = profile__add_frame(to, &frame);
+	return id < 0 ? (int)id : vec__push(out, (uint32_t)id);
+}
+
 static int name_native(struct natives *n, const struct place *p, struct profile *to, struct frame_list *out)
 {
 	struct symbol_file *file = file_of(n, p->binary);
@@ -223,24 +240,12 @@ static int name_native(struct natives *n, const struct place *p, struct profile 
 		return err;
 	if (!n->keep_evaluator && is_evaluator(symbols.list[symbols.count - 1].name))
 		return 0;
-	for (size_t i = symbols.count; i-- > 0;) {
-		const struct symbol *s = &symbols.list[i];
-		struct frame frame = {.kind = FRAME_NATIVE, .line = s->line};
-		int64_t name = profile__add_string(to, s->name, strlen(s->name)), id;
-		int64_t path = profile__add_string(to, s->file, strlen(s->file));
-		int64_t module = symbols.known ? profile__add_string(to, p->binary->name, strlen(p->binary->name)) : 0;
-
-		if (name < 0 || path < 0 || module < 0)
-			return -ENOMEM;
-		frame.name = (uint32_t)name;
-		frame.file = (uint32_t)path;
-		frame.module = (uint32_t)module;
-		id = profile__add_frame(to, &frame);
-		err = id < 0 ? (int)id : vec__push(out, (uint32_t)id);
-		if (err)
-			return err;
+	for (size_t i = symbols.count; i-- > 0 && !err;) {
+		/* CPython Include/internal/pycore_ceval.h: an inline function around the evaluator */
+		if (n->keep_evaluator || strcmp(symbols.list[i].name, "_PyEval_EvalFrame"))
+			err = add_symbol(&symbols.list[i], symbols.known ? p->binary->name : "", to, out);
 	}
-	return 0;
+	return err;
 }
 
 static int name_place(void *arg, const struct profile *from, struct profile *to, uint32_t id, struct frame_list *out)
