@@ -114,6 +114,9 @@ def libraries():
     for pattern in ("/usr/lib/*/libstdc++.so.6", "/usr/lib/*/libcrypto.so.3", "/usr/lib/*/libLLVM-1?.so.1",
                     sysconfig.get_paths()["platlib"] + "/*/*/*/_rust.abi3.so"):
         found += glob.glob(pattern)
+    cache = os.environ.get("PYBPF_CACHE") or os.path.expanduser("~/.cache/pybpf")
+    for pattern in ("_polars_runtime*/*.so", "pyarrow/libarrow.so.*", "numpy.libs/libscipy*.so"):
+        found += glob.glob(os.path.join(cache, "wheels", "*", pattern))
     found += [i.path for i in interpreters.distinct() if not i.root]
     for i in interpreters.distinct():
         found += glob.glob(os.path.join(os.path.dirname(os.path.dirname(i.path)), "lib", "libpython3.*.so.1.0"))

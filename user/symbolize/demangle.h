@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * C++ (Itanium ABI) and Rust (legacy and v0) names as people write them, by libiberty: without parameters, return types and
- * Rust's hashes, as `perf report` and `c++filt -p` show them. Suffixes of clones become "[clone .cold]".
+ * Rust's hashes, as `perf report` and `c++filt -p` show them. Suffixes of clones (".cold") go with the parameters.
  */
 #ifndef PYBPF_DEMANGLE_H
 #define PYBPF_DEMANGLE_H

@@ -19,7 +19,7 @@
 #include "symbolize/symtab.h"
 
 #define DEFAULT_BYTES (64u << 20)
-#define MAX_READERS   4 /* processes that read DWARF at a time */
+#define MAX_READERS   2 /* processes that read DWARF at a time */
 
 /* In the order in which they are asked. */
 enum source_kind { SOURCE_OWN, SOURCE_DEBUG, SOURCE_MINI, SOURCE_DYNAMIC, SOURCE_COUNT };
