@@ -18,6 +18,9 @@ const struct command *command__find(const char *word, struct err *e)
 	const struct command *found = NULL;
 	size_t n = strlen(word);
 
+	/* what users of other profilers type, though `report` begins with it, too */
+	if (!strcmp(word, "r"))
+		return &command_record;
 	for (const struct command *const *c = commands; *c; c++) {
 		if (!strcmp((*c)->name, word))
 			return *c;
