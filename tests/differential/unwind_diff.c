@@ -6,7 +6,7 @@
  *
  * `readelf --debug-dump=frames-interp` tells the rules of each function row by row; where it says just "exp", the
  * expressions come from --debug-dump=frames. Every address of every function is compared: CFA, return address and frame
- * pointer; between functions there must be no rules but those of PLTs and _start.
+ * pointer; between functions there must be no rules but those of PLTs, _init, _fini and _start.
  * Of functions that overlap, the one that begins last has an address; functions outside of code segments
  * do not count. Prints one line for each file, the first differences, and at the end `files F functions N rows R
  * differences D unknown U`: rows of ours, and those with a rule that no table has. Exit status: 0, 1 with differences,
@@ -238,7 +238,7 @@ static int by_start(const void *a, const void *b)
 /* What a linker or C library leaves undescribed and we know. */
 static bool is_filled(struct elf *elf, uint64_t addr, const struct unwind_rule *ours)
 {
-	static const char *const names[] = {".plt", ".plt.sec", ".plt.got"};
+	static const char *const names[] = {".plt", ".plt.sec", ".plt.got", ".init", ".fini"};
 	struct elf_section s;
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)

@@ -148,6 +148,49 @@ static void test_fillers(void **state)
 	unwind_table__free(t);
 }
 
+/* A _fini that does nothing. */
+static void test_fini(void **state)
+{
+	static const uint8_t code[] = {0x48, 0x83, 0xec, 8, 0x48, 0x83, 0xc4, 8, 0xc3};
+	struct frame f = {.image = {.init = code, .init_size = sizeof(code)}};
+	struct unwind_table *t;
+
+	(void)state;
+	frame__usual_cie(&f);
+	frame__function(&f, TEXT, 0x10, PUSH);
+	t = frame__table(&f);
+	for (size_t i = 0; i < sizeof(code); i++)
+		table__expect(t, IMAGE_INIT + i, i >= 4 && i < 8 ? PUSHED : ENTRY);
+	unwind_table__free(t);
+}
+
+static void test_init(void **state)
+{
+	uint8_t code[32] = {0xf3, 0x0f, 0x1e, 0xfa, 0x48, 0x83, 0xec, 8, [27] = 0x48, 0x83, 0xc4, 8, 0xc3};
+
+	(void)state;
+	for (int tracked = 0; tracked < 2; tracked++) {
+		const uint8_t *init = code + (tracked ? 0 : 4);
+		size_t size = sizeof(code) - (tracked ? 0 : 4), pushed = tracked ? 8 : 4;
+		struct frame f = {.image = {.init = init, .init_size = size}};
+		struct unwind_table *t;
+
+		frame__usual_cie(&f);
+		frame__function(&f, TEXT, 0x10, PUSH);
+		t = frame__table(&f);
+		table__expect(t, IMAGE_INIT - 1, NO_RULE);
+		for (size_t i = 0; i < size; i++)
+			table__expect(t, IMAGE_INIT + i, i >= pushed && i < size - 1 ? PUSHED : ENTRY);
+		table__expect(t, IMAGE_INIT + size, NO_RULE);
+		unwind_table__free(t);
+		/* anything else that is called so */
+		f.image.init_size--;
+		t = frame__table(&f);
+		table__expect(t, IMAGE_INIT, NO_RULE);
+		unwind_table__free(t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +198,8 @@ int main(void)
 		cmocka_unit_test(test_pages),
 		cmocka_unit_test(test_too_many_rules),
 		cmocka_unit_test(test_fillers),
+		cmocka_unit_test(test_init),
+		cmocka_unit_test(test_fini),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #define IMAGE_TEXT       0x10000u /* link-time address of the code */
 #define IMAGE_TEXT_SIZE  0x40000u
 #define IMAGE_FRAME      0x100000u /* and of .eh_frame */
+#define IMAGE_INIT       0x48100u
 #define IMAGE_PLT        0x48000u
 #define IMAGE_HDR_OFFSET 0x400u
 #define IMAGE_OFFSET     0x410u /* of the frame information in the file */
@@ -33,14 +34,16 @@ struct image {
 	const uint8_t *frame;
 	size_t size;
 	uint64_t entry;
-	size_t plt; /* bytes of a section .plt at IMAGE_PLT */
+	size_t plt;          /* bytes of a section .plt at IMAGE_PLT */
+	const uint8_t *init; /* and of .init at IMAGE_INIT */
+	size_t init_size;
 	int interp; /* a segment PT_INTERP */
 };
 
 /* A descriptor of the file, -1 when it cannot be made. */
 static inline int image__make(const struct image *i)
 {
-	static const char names[] = "\0.eh_frame\0.debug_frame\0.zdebug_frame\0.plt\0.shstrtab";
+	static const char names[] = "\0.eh_frame\0.debug_frame\0.zdebug_frame\0.plt\0.shstrtab\0.init";
 	static const uint32_t name_of[] = {1, 11, 0, 11, 24, 1};
 	size_t at = IMAGE_OFFSET + i->size, nsections = 5;
 	struct {
@@ -106,6 +109,13 @@ static inline int image__make(const struct image *i)
 					  .sh_addr = IMAGE_PLT,
 					  .sh_offset = IMAGE_OFFSET,
 					  .sh_size = i->plt};
+	if (i->init)
+		head.sh[2] = (Elf64_Shdr){.sh_name = 53,
+					  .sh_type = SHT_PROGBITS,
+					  .sh_flags = SHF_EXECINSTR | SHF_ALLOC,
+					  .sh_addr = IMAGE_INIT,
+					  .sh_offset = IMAGE_INIT - IMAGE_TEXT,
+					  .sh_size = i->init_size};
 	head.sh[4] = (Elf64_Shdr){.sh_name = 43,
 				  .sh_type = SHT_STRTAB,
 				  .sh_size = sizeof(names),
@@ -115,7 +125,8 @@ static inline int image__make(const struct image *i)
 	if (pwrite(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
 	    pwrite(fd, hdr, sizeof(hdr), IMAGE_HDR_OFFSET) != (ssize_t)sizeof(hdr) ||
 	    pwrite(fd, i->frame, i->size, IMAGE_OFFSET) != (ssize_t)i->size ||
-	    (i->plt && ftruncate(fd, IMAGE_PLT - IMAGE_TEXT + (off_t)i->plt))) {
+	    (i->plt && ftruncate(fd, IMAGE_PLT - IMAGE_TEXT + (off_t)i->plt)) ||
+	    (i->init && pwrite(fd, i->init, i->init_size, IMAGE_INIT - IMAGE_TEXT) != (ssize_t)i->init_size)) {
 		close(fd);
 		return -1;
 	}

@@ -82,12 +82,43 @@ static void add_plts(struct fillers *f, const struct cfi_arch *arch)
 	}
 }
 
+/*
+ * _init and _fini, pieced together out of glibc's crti.o and crtn.o (sysdeps/x86_64/crti.S): `sub $8, %rsp` at the
+ * start, perhaps behind endbr64, `add $8, %rsp; ret` at the end. Constructors of old run in between.
+ */
+static void add_init_x86(struct fillers *f, const char *name)
+{
+	static const uint8_t endbr64[4] = {0xf3, 0x0f, 0x1e, 0xfa}, sub[4] = {0x48, 0x83, 0xec, 8};
+	static const uint8_t add_ret[5] = {0x48, 0x83, 0xc4, 8, 0xc3};
+	struct unwind_rule rule = {.cfa = UNWIND_SP, .cfa_off = 8, .ra_off = -8};
+	uint8_t head[8], tail[5];
+	struct elf_section s;
+	size_t pushed;
+
+	if (elf__section(f->elf, name, &s) || s.type != SHT_PROGBITS || s.size < sizeof(head) ||
+	    elf__read_address(f->elf, s.addr, head, sizeof(head)) ||
+	    elf__read_address(f->elf, s.addr + s.size - sizeof(tail), tail, sizeof(tail)))
+		return;
+	pushed = memcmp(head, endbr64, sizeof(endbr64)) == 0 ? 8 : 4;
+	if (s.size < pushed + sizeof(tail) || memcmp(head + pushed - sizeof(sub), sub, sizeof(sub)) != 0 ||
+	    memcmp(tail, add_ret, sizeof(tail)) != 0)
+		return;
+	add(f, s.addr, pushed, rule);
+	add(f, s.addr + s.size - 1, 1, rule);
+	rule.cfa_off = 16;
+	add(f, s.addr + pushed, s.size - 1 - pushed, rule);
+}
+
 size_t filler__find(struct elf *elf, const struct cfi_arch *arch, struct filler out[MAX_FILLERS])
 {
 	struct fillers f = {.elf = elf, .out = out};
 	const struct elf_info *info = elf__info(elf);
 
 	add_plts(&f, arch);
+	if (arch->machine == EM_X86_64) {
+		add_init_x86(&f, ".init");
+		add_init_x86(&f, ".fini");
+	}
 	/* A shared library's entry may be any function; a program's is _start, which has no caller. */
 	if (info->type == ET_EXEC || elf__find_segment(elf, PT_INTERP))
 		add(&f, info->entry, START_BYTES, (struct unwind_rule){.cfa = UNWIND_END});

@@ -10,14 +10,14 @@
 #include "sys/elf.h"
 #include "unwind/cfi.h"
 
-#define MAX_FILLERS 8
+#define MAX_FILLERS 16
 
 struct filler {
 	uint64_t start, end; /* link-time addresses */
 	struct unwind_rule rule;
 };
 
-/* Fills out[] with what holds where no function is known: PLT stubs and the program's start. Returns how many. */
+/* Fills out[] with what holds where no function is known: PLT stubs, _init and _fini, the program's start. Returns how many. */
 size_t filler__find(struct elf *elf, const struct cfi_arch *arch, struct filler out[MAX_FILLERS]);
 
 #endif
