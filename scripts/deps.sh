@@ -15,7 +15,7 @@ BUILD='gcc libc6-dev make clang llvm bpftool|linux-tools-generic libbpf-dev libe
 	libzstd-dev liblzma-dev libiberty-dev libjansson-dev pkg-config python3'
 TEST='libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout clang-tidy clang-format
 	libclang-rt-dev|libclang-common-14-dev shellcheck libxml2-utils mandoc bash zsh fish chromium?
-	qemu-system-x86 debootstrap busybox-static debian-archive-keyring binutils xz-utils zstd'
+	qemu-system-x86 debootstrap busybox-static debian-archive-keyring binutils xz-utils zstd runc'
 BENCH='python3-venv python3-pip'
 
 installed() { dpkg-query -W -f '${db:Status-Status}\n' "$1" 2> /dev/null | grep -qx installed; }
