@@ -10,6 +10,7 @@ manifest=$cache/manifest.tsv
 jobs=${PYBPF_JOBS:-$(nproc)}
 quiet=0
 tmp=
+job=
 RECIPES=()
 
 say() { printf 'interpreters: %s\n' "$*"; }
@@ -25,8 +26,13 @@ cache__open() {
 	fi
 	find "$cache" -mindepth 1 -maxdepth 1 -name 'tmp.*' -exec rm -rf {} +
 	: > "$cache/.machine.tsv"
-	trap 'cache__drop_tmp; exit 130' INT TERM
+	trap 'cache__end_job; cache__drop_tmp; exit 130' INT TERM HUP
 	trap 'cache__drop_tmp' EXIT
+}
+
+cache__end_job() {
+	[ -z "$job" ] || kill -TERM -- "-$job" 2> /dev/null
+	job=
 }
 
 cache__drop_tmp() {
@@ -57,8 +63,15 @@ cache__make() {
 	tmp=$cache/tmp.$name
 	mkdir "$tmp" || return 1
 	# Not in a condition: there bash would ignore -e in everything that FUNCTION calls.
-	(set -e; cd "$tmp"; "$@") > "$log" 2>&1 < /dev/null
+	# In the background, as bash attends to signals while it waits, but not while a command runs; as a process group, to be
+	# ended as one.
+	set -m
+	(set -e; cd "$tmp"; "$@") > "$log" 2>&1 < /dev/null &
+	job=$!
+	set +m
+	wait "$job" 2> /dev/null
 	status=$?
+	job=
 	if [ $status -eq 0 ] && cache__verify "$tmp" >> "$log" 2>&1 && mv -T "$tmp" "$dir"; then
 		tmp=
 		say "made $name: $((SECONDS - start)) s, $(du -sh "$dir" | cut -f1)"
