@@ -6,8 +6,8 @@ RECIPES+=("machine|debian-3.11 debian-pypy3")
 
 recipe_machine() {
 	local log=$cache/log/machine.log
-	[ -x /usr/bin/python3 ] && [ -x /usr/bin/pypy3 ] && return 0
-	packages python3 pypy3 > "$log" 2>&1 || say "not installed: python3, pypy3: $(tail -n 1 "$log")"
+	[ -x /usr/bin/python3 ] && [ -x /usr/bin/pypy3 ] && /usr/bin/python3 -c "import greenlet" 2> /dev/null && return 0
+	packages python3 python3-greenlet pypy3 > "$log" 2>&1 || say "not installed: python3, pypy3: $(tail -n 1 "$log")"
 }
 
 machine__pyenv_versions() {
