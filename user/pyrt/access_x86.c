@@ -313,6 +313,83 @@ static void ret(struct machine *m)
 		found(m, PYRT_ACCESS_INDIRECT, (struct value){WORD, v.address, v.offset + KEY_OFFSET});
 }
 
+/* add: the thread pointer, or a distance from it, or &object and a member's offset in it. */
+static bool add(struct machine *m, const struct operand *o)
+{
+	struct value *to = &m->regs[o->reg];
+
+	if (o->is_register)
+		return false;
+	if (o->place.what == THREAD && o->place.offset == 0)
+		to->what = plus_thread(to->what);
+	else if (to->what == THREAD && o->place.what == ADDRESS)
+		*to = (struct value){THREAD_WORD, o->place.address, to->offset};
+	else if (to->what == CONSTANT && o->place.what == ADDRESS)
+		*to = (struct value){WORD, o->place.address, to->offset};
+	else
+		return false;
+	return true;
+}
+
+/* Instructions of a register and an operand of any kind. */
+static bool two_operands(struct machine *m, const struct prefixes *p, uint8_t op)
+{
+	struct operand o;
+
+	switch (op) {
+	case 0x03: /* add */
+		return take_operand(m, p, 0, &o) && add(m, &o);
+	case 0x31: /* xor, with itself */
+	case 0x33:
+		if (!take_operand(m, p, 0, &o))
+			return false;
+		m->regs[op == 0x31 ? o.number : o.reg] = (struct value){0};
+		return true;
+	case 0x39: /* cmp, test */
+	case 0x3b:
+	case 0x85:
+		return take_operand(m, p, 0, &o);
+	case 0x89: /* mov */
+		if (!take_operand(m, p, 0, &o))
+			return false;
+		if (o.is_register)
+			m->regs[o.number] = m->regs[o.reg];
+		return true;
+	case 0x8b:
+		if (!take_operand(m, p, 0, &o))
+			return false;
+		if (o.is_register)
+			m->regs[o.reg] = m->regs[o.number];
+		else
+			load(m, &o);
+		return true;
+	case 0x8d: /* lea */
+		if (!take_operand(m, p, 0, &o) || o.is_register)
+			return false;
+		m->regs[o.reg] = p->fs ? (struct value){0} : o.place;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Prefixes and the opcode behind them. */
+static bool take_opcode(struct machine *m, struct prefixes *p, uint8_t *op)
+{
+	do {
+		if (!take(m, op, 1))
+			return false;
+		p->fs |= *op == 0x64;
+	} while (*op == 0x64 || *op == 0x66 || *op == 0x67 || *op == 0xf2 || *op == 0xf3 || *op == 0x2e);
+	if ((*op & 0xf0) != 0x40)
+		return true;
+	p->rex_w = *op & 8;
+	p->rex_r = *op & 4 ? 8 : 0;
+	p->rex_x = *op & 2 ? 8 : 0;
+	p->rex_b = *op & 1 ? 8 : 0;
+	return take(m, op, 1);
+}
+
 /* One instruction. False when the code ends, or what follows is not understood. */
 static bool step(struct machine *m)
 {
@@ -321,99 +398,43 @@ static bool step(struct machine *m)
 	int64_t immediate;
 	uint8_t op;
 
-	for (;;) {
-		if (!take(m, &op, 1))
-			return false;
-		if (op == 0x64)
-			p.fs = true;
-		else if (op != 0x66 && op != 0x67 && op != 0xf2 && op != 0xf3 && op != 0x2e)
-			break;
-	}
-	if ((op & 0xf0) == 0x40) {
-		p.rex_w = op & 8;
-		p.rex_r = op & 4 ? 8 : 0;
-		p.rex_x = op & 2 ? 8 : 0;
-		p.rex_b = op & 1 ? 8 : 0;
-		if (!take(m, &op, 1))
-			return false;
-	}
-	if (op >= 0x50 && op <= 0x57)
+	if (!take_opcode(m, &p, &op))
+		return false;
+	switch (op) {
+	case 0x0f:
+		return two_bytes(m, &p);
+	case 0x50 ... 0x57: /* push */
+	case 0x90:
 		return true;
-	if (op >= 0x58 && op <= 0x5f) {
+	case 0x58 ... 0x5f: /* pop */
 		m->regs[(op & 7) | p.rex_b] = (struct value){0};
 		return true;
-	}
-	if (op >= 0x70 && op <= 0x7f)
+	case 0x70 ... 0x7f: /* a conditional branch: not taken */
 		return take_signed(m, 1, &immediate);
-	if (op >= 0xb8 && op <= 0xbf) {
+	case 0x81:
+	case 0x83:
+		return arithmetic(m, &p, op);
+	case 0xb8 ... 0xbf: /* mov immediate */
 		if (p.rex_w || !take_signed(m, 4, &immediate))
 			return false;
 		m->regs[(op & 7) | p.rex_b] = (struct value){CONSTANT, 0, (uint32_t)immediate};
 		return true;
-	}
-	switch (op) {
-	case 0x0f:
-		return two_bytes(m, &p);
-	case 0x90:
-		return true;
 	case 0xc3:
 		ret(m);
 		return false;
-	case 0x81:
-	case 0x83:
-		return arithmetic(m, &p, op);
-	case 0xe8:
-	case 0xe9:
-	case 0xeb:
-	case 0xff:
-		return branch(m, &p, op);
 	case 0xc7: /* mov immediate: what linkers make of initial-exec in an executable */
 		if (!take_operand(m, &p, 4, &o) || !take_signed(m, 4, &immediate) || !o.is_register)
 			return false;
 		m->regs[o.number] = (struct value){CONSTANT, 0, immediate};
 		return true;
+	case 0xe8:
+	case 0xe9:
+	case 0xeb:
+	case 0xff:
+		return branch(m, &p, op);
 	default:
-		break;
+		return two_operands(m, &p, op);
 	}
-	if (op != 0x31 && op != 0x33 && op != 0x85 && op != 0x39 && op != 0x3b && op != 0x03 && op != 0x89 &&
-	    op != 0x8b && op != 0x8d)
-		return false;
-	if (!take_operand(m, &p, 0, &o))
-		return false;
-	switch (op) {
-	case 0x03: /* add: the thread pointer, or a distance from it */
-		if (o.is_register)
-			return false;
-		if (o.place.what == THREAD && o.place.offset == 0)
-			m->regs[o.reg].what = plus_thread(m->regs[o.reg].what);
-		else if (m->regs[o.reg].what == THREAD && o.place.what == ADDRESS)
-			m->regs[o.reg] = (struct value){THREAD_WORD, o.place.address, m->regs[o.reg].offset};
-		else if (m->regs[o.reg].what == CONSTANT && o.place.what == ADDRESS)
-			m->regs[o.reg] = (struct value){WORD, o.place.address, m->regs[o.reg].offset};
-		else
-			return false;
-		break;
-	case 0x31:
-	case 0x33: /* xor with itself */
-		m->regs[op == 0x31 ? o.number : o.reg] = (struct value){0};
-		break;
-	case 0x89:
-		if (o.is_register)
-			m->regs[o.number] = m->regs[o.reg];
-		break;
-	case 0x8b:
-		if (o.is_register)
-			m->regs[o.reg] = m->regs[o.number];
-		else
-			load(m, &o);
-		break;
-	case 0x8d:
-		m->regs[o.reg] = p.fs ? (struct value){0} : o.place;
-		break;
-	default:
-		break;
-	}
-	return true;
 }
 
 int pyrt_access__decode_x86(const uint8_t *code, size_t n, uint64_t address, struct pyrt_access *out,
