@@ -147,11 +147,11 @@ static int look(int fd, const char *path, struct file_key key, struct pyfile **o
 	text_segments(fd, f);
 	if (binary.kind == PYRT_UNSUPPORTED)
 		snprintf(f->why, sizeof(f->why), "%s", binary.reason);
-	else if (pyrt_layout__find(fd, &binary, &f->layout, &why))
+	else if (pyrt_layout__find(fd, &binary, &f->layout, &why) ||
+		 pyrt_source__find(&binary, &f->layout, &f->source, &why))
 		snprintf(f->why, sizeof(f->why), "%.255s", why.text);
 	else
 		f->usable = true;
-	pyrt_source__find(&binary, &f->layout.abi, &f->source);
 	*out = f;
 	return 0;
 }

@@ -52,36 +52,39 @@ static void from_got(const struct pyrt_access *a, enum py_got_form form, struct 
 	out->stride = form;
 }
 
-void pyrt_source__find(const struct pyrt_binary *b, const struct py_layout *l, struct pyrt_source *out)
+/* Can the interpreter's own list of threads be found and understood? */
+static bool has_list(const struct pyrt_binary *b, const struct pyrt_layout *l)
+{
+	bool found = b->interpreters || (b->runtime && l->lists.runtime_interpreters != PYBPF_NO_OFFSET);
+
+	return found && (l->abi.tstate_native_id != PYBPF_NO_OFFSET || b->machine == EM_X86_64);
+}
+
+int pyrt_source__find(const struct pyrt_binary *b, const struct pyrt_layout *l, struct pyrt_source *out,
+		      struct err *e)
 {
 	const struct pyrt_access *a = &b->gilstate_access;
+	struct pyrt_source source = {.source = PY_TSTATE_LIST};
 	struct pyrt_pthread facts;
+	/* 3.6 has its key where its code says, and nowhere else */
+	bool has_key = l->abi.runtime_tss_key != PYBPF_NO_OFFSET &&
+		       (b->tss_key || !(l->abi.flags & PY_LAYOUT_BARE_KEY));
 
-	*out = (struct pyrt_source){.source = PY_TSTATE_LIST};
-	if (l->runtime_tss_key != PYBPF_NO_OFFSET) {
-		if (b->runtime && !pyrt_pthread__find(b->machine, b->libc, &facts))
-			*out = (struct pyrt_source){.source = PY_TSTATE_TSS, .base = facts.base, .stride = facts.stride};
-		return;
-	}
-	switch (a->kind) {
-	case PYRT_ACCESS_LOCAL_EXEC:
-		out->source = PY_TSTATE_TLS;
-		out->slot[0] = a->offset;
-		break;
-	case PYRT_ACCESS_INITIAL_EXEC:
-		from_got(a, PY_GOT_OFFSET, out);
-		break;
-	case PYRT_ACCESS_DYNAMIC:
-		from_got(a, PY_GOT_MODULE, out);
-		break;
-	case PYRT_ACCESS_DESCRIPTOR:
-		from_got(a, PY_GOT_DESCRIPTOR, out);
-		break;
-	default:
-		if (b->gilstate.known && !b->shared) {
-			out->source = PY_TSTATE_TLS;
-			out->slot[0] = executable_tls(b, b->gilstate.offset);
-		}
-		break;
-	}
+	if (has_key && !pyrt_pthread__find(b->machine, b->libc, &facts))
+		source = (struct pyrt_source){.source = PY_TSTATE_TSS, .base = facts.base, .stride = facts.stride};
+	else if (a->kind == PYRT_ACCESS_LOCAL_EXEC)
+		source = (struct pyrt_source){.source = PY_TSTATE_TLS, .slot = {a->offset}};
+	else if (a->kind == PYRT_ACCESS_INITIAL_EXEC)
+		from_got(a, PY_GOT_OFFSET, &source);
+	else if (a->kind == PYRT_ACCESS_DYNAMIC)
+		from_got(a, PY_GOT_MODULE, &source);
+	else if (a->kind == PYRT_ACCESS_DESCRIPTOR)
+		from_got(a, PY_GOT_DESCRIPTOR, &source);
+	else if (b->gilstate.known && !b->shared)
+		source = (struct pyrt_source){.source = PY_TSTATE_TLS, .slot = {executable_tls(b, b->gilstate.offset)}};
+	else if (!has_list(b, l))
+		return err__set(e, -ENOTSUP, "where CPython 3.%u keeps its threads' states cannot be told in this build",
+				PYRT_MINOR(b->version_hex));
+	*out = source;
+	return 0;
 }

@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "pybpf/abi.h"
 #include "pyrt/binary.h"
+#include "pyrt/layout.h"
 
 /*
  * The value of key k < direct lies at thread pointer + base + k * stride; with `indirect`, the pointer at thread pointer + base
@@ -31,7 +33,12 @@ struct pyrt_source {
 	uint32_t stride;
 };
 
-/* Never fails: where nothing better is known, the lists of interpreters and threads are (PY_TSTATE_LIST). */
-void pyrt_source__find(const struct pyrt_binary *b, const struct py_layout *l, struct pyrt_source *out);
+/*
+ * Where nothing better is known, the lists of interpreters and threads are (PY_TSTATE_LIST). 0, or -ENOTSUP when not even these
+ * tell whose state is whose: before 3.11 states name their threads by pthread_self(), which is the thread pointer on
+ * x86-64 only.
+ */
+int pyrt_source__find(const struct pyrt_binary *b, const struct pyrt_layout *l, struct pyrt_source *out,
+		      struct err *e);
 
 #endif
