@@ -185,7 +185,7 @@ static struct symbol_file *file_of(struct natives *n, const struct binary *b)
 			return NULL;
 	}
 	if (!n->files.data[b->id] &&
-	    symbolizer__file(n->symbolizer, b->fd, b->root_fd, b->name, &n->files.data[b->id]))
+	    symbolizer__file(n->symbolizer, b->fd, b->root_fd, b->path, &n->files.data[b->id]))
 		n->files.data[b->id] = NULL;
 	return n->files.data[b->id];
 }
