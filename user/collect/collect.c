@@ -69,6 +69,17 @@ static void settle(void)
 	setpriority(PRIO_PROCESS, 0, -20);
 }
 
+/* Files and root directories of processes are held open for as long as these live: as many as are permitted. */
+static void allow_many_files(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 int collect__new(const struct collect_config *config, struct collect **out, struct err *e)
 {
 	struct kernel_config kernel = {
@@ -89,6 +100,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 
 	if (!c)
 		return err__errno(e, -ENOMEM, "starting to record");
+	allow_many_files();
 	c->epoll_fd = -1;
 	c->rate_hz = config->rate_hz;
 	c->max_memory = config->max_memory;
