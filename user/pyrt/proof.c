@@ -5,10 +5,13 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "sys/proc.h"
 
-#define ATTEMPTS     30
+#define ATTEMPTS     14
+#define AT_ONCE      10      /* of them; before each of the others there is a pause, three times as long as the last */
+#define PAUSE_NS     1000000 /* the first */
 #define MAX_INTERPS  1024
 #define MAX_THREADS  8192
 #define MAX_CHECKED  16   /* innermost frames of a thread whose code objects are looked at */
@@ -162,8 +165,14 @@ enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct p
 			    uint64_t interpreters, char *why, size_t size)
 {
 	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters};
+	struct timespec pause = {.tv_nsec = PAUSE_NS};
 
 	for (int i = 0; i < ATTEMPTS && !t.gone; i++) {
+		/* the process may have been taken off its CPU in the middle of a change: it must get on it again */
+		if (i >= AT_ONCE) {
+			nanosleep(&pause, NULL);
+			pause.tv_nsec *= 3;
+		}
 		t.frames = 0;
 		t.named = t.matched = false;
 		if (check_interpreters(&t))
