@@ -143,7 +143,8 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		file__announce(&key, &fresh, pid);
 		return 0;
 	}
-	if (WANT_NATIVE_ONLY && exe) {
+	if ((WANT_NATIVE_ONLY || (info && info->state == FILE_STATE_LINKED)) && exe) {
+		/* until the library is mapped and user space has published the process: no Python runs before that */
 		fresh.state = PROC_NEW;
 		fresh.flags = PROC_NATIVE_ONLY;
 		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
@@ -190,7 +191,8 @@ int BPF_PROG(on_free, struct task_struct *task)
 	if (cfg_native)
 		bpf_map_delete_elem(&spaces, &pid);
 	p = bpf_map_lookup_elem(&procs, &pid);
-	if (!p || p->start_time != task->start_boottime)
+	/* 0: described by user space, but never met */
+	if (!p || (p->start_time && p->start_time != task->start_boottime))
 		return 0;
 	if (p->flags & PROC_INTRODUCED)
 		life__emit(p, pid, REC_EXIT);
@@ -248,6 +250,10 @@ static __always_inline bool proc__resolve(struct proc_info *p)
 		p->state = WANT_NATIVE_ONLY ? PROC_NEW : PROC_UNWANTED;
 		p->flags |= PROC_NATIVE_ONLY;
 		return WANT_NATIVE_ONLY;
+	}
+	if (info->state == FILE_STATE_LINKED) {
+		p->flags |= PROC_NATIVE_ONLY;
+		return true;
 	}
 	proc__from_exe(p, info, task__start_code());
 	return true;

@@ -129,6 +129,7 @@ enum file_state {
 	FILE_STATE_PENDING = 1, /* user space has been told */
 	FILE_STATE_PLAIN,       /* holds no interpreter */
 	FILE_STATE_PYTHON,      /* holds an interpreter */
+	FILE_STATE_LINKED,      /* holds none, but needs a libpython: its processes are Python's from the beginning */
 };
 
 struct file_info {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,14 +143,12 @@ const char *interps__next_notice(struct interps *x)
 	return x->noticed < x->notices.len ? x->notices.data[x->noticed++] : NULL;
 }
 
-/* What the kernel needs to know of a file; *file NULL: it holds no Python. */
+/* What the kernel needs to know of a file with a Python. */
 static int describe(struct interps *x, const struct pyfile *file, struct file_info *out)
 {
 	int err;
 
-	*out = (struct file_info){.state = FILE_STATE_PLAIN};
-	if (!file)
-		return 0;
+	*out = (struct file_info){0};
 	out->state = FILE_STATE_PYTHON;
 	out->ctime_ns = file->ctime_ns;
 	out->text_start = file->text[0].vaddr;
@@ -166,6 +165,16 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	out->tss_base = (uint32_t)file->source.base;
 	out->tss_stride = file->source.stride;
 	return 0;
+}
+
+/* Tells the kernel of an executable; file NULL: it holds no Python itself. */
+static int describe_exe(struct interps *x, const struct file_key *key, const struct pyfile *file)
+{
+	bool linked = !file && pyfiles__is_linked(x->files, key);
+	struct file_info info = {.state = linked ? FILE_STATE_LINKED : FILE_STATE_PLAIN};
+	int err = file ? describe(x, file, &info) : 0;
+
+	return err ? err : kernel__describe_file(x->kernel, key, &info);
 }
 
 static int publish(struct interps *x, const struct pyproc *p)
@@ -188,7 +197,10 @@ static int publish(struct interps *x, const struct pyproc *p)
 		return 0; /* the kernel was faster */
 	info = (struct proc_info){.state = PROC_NEW, .layout = file.layout};
 	pyproc__source(p, &info);
-	return kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
+	err = kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
+	if (!err && kill(p->pid, 0) && errno == ESRCH) /* it was too late: the kernel will not forget it by itself */
+		kernel__forget_process(x->kernel, (uint32_t)p->pid);
+	return err;
 }
 
 int interps__scan(struct interps *x, uint32_t pid, struct err *e)
@@ -242,10 +254,10 @@ void interps__learn_installed(struct interps *x)
 		glob(places[i], i ? GLOB_APPEND : 0, NULL, &found);
 	for (size_t i = 0; i < found.gl_pathc && i < MAX_INSTALLED; i++) {
 		const struct pyfile *file = NULL;
-		struct file_info info;
+		struct file_key key;
 
-		if (!pyfiles__get_path(x->files, found.gl_pathv[i], &file, NULL) && file && !describe(x, file, &info))
-			kernel__describe_file(x->kernel, &file->key, &info);
+		if (!pyfiles__get_path(x->files, found.gl_pathv[i], &key, &file, NULL))
+			describe_exe(x, &key, file);
 	}
 	globfree(&found);
 }
@@ -353,7 +365,7 @@ bool interps__is_refused(const struct interps *x, uint32_t pid)
 static int exe_mapping(pid_t pid, const struct file_key *key, struct interps *x, const struct pyfile **file)
 {
 	struct proc_maps *maps;
-	struct proc_map map;
+	struct proc_map map = {0};
 	int err = proc_maps__open(pid, &maps, NULL);
 
 	if (err)
@@ -373,14 +385,13 @@ static int exe_mapping(pid_t pid, const struct file_key *key, struct interps *x,
 void interps__on_file(struct interps *x, const struct rec_file *r)
 {
 	const struct pyfile *file = NULL;
-	struct file_info info;
 
 	/* One that can't be looked at any more stays pending: the next process that runs it asks again. */
-	if (!exe_mapping((pid_t)r->pid, &r->key, x, &file) && !describe(x, file, &info))
-		kernel__describe_file(x->kernel, &r->key, &info);
+	if (exe_mapping((pid_t)r->pid, &r->key, x, &file) >= 0)
+		describe_exe(x, &r->key, file);
 	if (x->asked.len >= MAX_ASKED)
 		hmap__free(&x->asked);
-	hmap__put(&x->asked, r->pid, file != NULL);
+	hmap__put(&x->asked, r->pid, file || pyfiles__is_linked(x->files, &r->key));
 }
 
 bool interps__is_python(const struct interps *x, uint32_t pid)

@@ -18,6 +18,7 @@ struct verdict {
 	uint64_t ctime_ns, size;
 	uint64_t checked;      /* ns; for a while a file is trusted not to have changed */
 	struct pyfile *python; /* NULL: none in there */
+	bool linked;           /* it needs a libpython */
 };
 
 struct pyfiles {
@@ -156,8 +157,21 @@ static int look(int fd, const char *path, struct file_key key, struct pyfile **o
 	return 0;
 }
 
+/* Will a process that runs this file have a Python as soon as it runs any code of its own? */
+static bool needs_python(int fd)
+{
+	struct elf *elf;
+	bool needed;
+
+	if (elf__open(fd, &elf, NULL))
+		return false;
+	needed = elf__needs(elf, "libpython");
+	elf__close(elf);
+	return needed;
+}
+
 /* The verdict on a file as it was when it was last looked into, or NULL. */
-static struct verdict *recall(struct pyfiles *files, uint64_t id)
+static struct verdict *recall(const struct pyfiles *files, uint64_t id)
 {
 	const uint64_t *at = hmap__get(&files->verdicts, id);
 
@@ -187,6 +201,7 @@ static int remember(struct pyfiles *files, uint64_t id, int fd, const char *path
 		return err;
 	if (err) /* damaged: no Python to us, and not to be tried again and again */
 		v.python = NULL;
+	v.linked = !v.python && !err && needs_python(fd);
 	if (v.python && vec__push(&files->pythons, v.python)) {
 		pyfile__free(v.python);
 		return err__set(e, -ENOMEM, "out of memory");
@@ -229,12 +244,18 @@ int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
 	return 0;
 }
 
-int pyfiles__get_path(struct pyfiles *files, const char *path, const struct pyfile **out,
+bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key)
+{
+	const struct verdict *v = recall(files, id_of(key->dev, key->ino));
+
+	return v && v->linked;
+}
+
+int pyfiles__get_path(struct pyfiles *files, const char *path, struct file_key *key, const struct pyfile **out,
 		      struct err *e)
 {
 	_cleanup_close_ int fd = elf__open_path(path);
 	struct verdict *v;
-	struct file_key key = {0};
 	struct stat st;
 	int err;
 
@@ -242,9 +263,11 @@ int pyfiles__get_path(struct pyfiles *files, const char *path, const struct pyfi
 		return err__errno(e, fd, "cannot open %s", path);
 	if (fstat(fd, &st) < 0)
 		return err__errno(e, -errno, "cannot examine %s", path);
-	key.ino = (uint64_t)st.st_ino;
-	key.dev = (uint32_t)(major(st.st_dev) << 20 | minor(st.st_dev));
-	err = remember(files, id_of(key.dev, key.ino), fd, path, key, &v, e);
+	*key = (struct file_key){
+		.ino = (uint64_t)st.st_ino,
+		.dev = (uint32_t)(major(st.st_dev) << 20 | minor(st.st_dev)),
+	};
+	err = remember(files, id_of(key->dev, key->ino), fd, path, *key, &v, e);
 	if (!err)
 		*out = v->python;
 	return err;

@@ -54,9 +54,12 @@ void pyfiles__free(struct pyfiles *files);
 int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
 		 const struct pyfile **out, struct err *e);
 
-/* As above for a path, for files that are not mapped yet (an installed interpreter). */
-int pyfiles__get_path(struct pyfiles *files, const char *path, const struct pyfile **out,
+/* As above for a path, for files that are not mapped yet (an installed interpreter). *key is set as well. */
+int pyfiles__get_path(struct pyfiles *files, const char *path, struct file_key *key, const struct pyfile **out,
 		      struct err *e);
+
+/* Is it a file that was looked into, holds no Python, and needs a library that does (DT_NEEDED of a libpython)? */
+bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key);
 
 /* Walks all Pythons found so far: start with *pos = 0; NULL at the end. */
 const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos);
