@@ -187,6 +187,17 @@ static __always_inline bool stack__is_fully_valid(struct scratch *s, __u32 cpu)
 	return true;
 }
 
+/*
+ * Programs reuse addresses mostly while they import, and to validate every frame costs a read each: it lapses with the next
+ * epoch but one, unless it is seen again.
+ */
+static __always_inline bool proc__is_volatile(const struct proc_info *p)
+{
+	__u32 passed = (epoch - PROC_VOLATILE_EPOCH(p->flags)) << PROC_VOLATILE_SHIFT;
+
+	return p->flags & PROC_VOLATILE && passed < 2u << PROC_VOLATILE_SHIFT;
+}
+
 /* Interns the stack in s->frames and returns its name, 0 when it could not be told. */
 static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *p, __u32 cpu)
 {
@@ -199,15 +210,15 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 	if (!seen)
 		return 0;
 	if (*seen == want) {
-		if (p->flags & PROC_VOLATILE ? stack__is_fully_valid(s, cpu) : stack__is_valid(s))
+		if (proc__is_volatile(p) ? stack__is_fully_valid(s, cpu) : stack__is_valid(s))
 			return hash;
 	}
 	if (tell_stack(cpu, hash)) {
 		s->outcome = PYBPF_STACK_MISSING;
 		return 0;
 	}
-	if (s->proc_flags & ~p->flags & PROC_VOLATILE) {
-		p->flags |= PROC_VOLATILE;
+	if (s->proc_flags & PROC_VOLATILE && !proc__is_volatile(p)) {
+		p->flags = (p->flags & ((1u << PROC_VOLATILE_SHIFT) - 1)) | PROC_VOLATILE | epoch << PROC_VOLATILE_SHIFT;
 		proc__remember(s);
 	}
 	*seen = want;

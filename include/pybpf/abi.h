@@ -154,7 +154,8 @@ enum proc_state {
 
 enum proc_flag {
 	PROC_INTRODUCED = 1 << 0, /* its PROC record is in the ring */
-	PROC_VOLATILE = 1 << 1,   /* code addresses were seen to be reused: validate every frame */
+	/* Code addresses were seen to be reused, in the epoch of PROC_VOLATILE_EPOCH: every frame is validated for a while. */
+	PROC_VOLATILE = 1 << 1,
 	PROC_TSS_LEVEL2 = 1 << 2, /* the pthread key's value lies in a block that the thread has a pointer to */
 	PROC_UNSUPPORTED = 1 << 3, /* a Python that can't be read: samples say so */
 	PROC_NATIVE_ONLY = 1 << 4, /* no Python: a target of -p with --native or --kernel */
@@ -162,6 +163,10 @@ enum proc_flag {
 	PROC_LISTED = 1 << 6, /* user space tells its threads' states in the map tstates */
 	PROC_UNCHECKED = 1 << 7, /* its frames do not close (walk.bpf.h): they are taken as they are */
 };
+
+/* The upper bits of proc_info.flags: the lower ones of an epoch. */
+#define PROC_VOLATILE_SHIFT       20
+#define PROC_VOLATILE_EPOCH(flags) ((flags) >> PROC_VOLATILE_SHIFT)
 
 struct proc_info {
 	__u64 start_time; /* of the group leader, boot-time ns: with the pid, the process's identity */
