@@ -249,16 +249,23 @@ static __always_inline __u64 tstate__listed(struct scratch *s, const struct task
 static __always_inline int sample__python(struct scratch *s, const struct task_view *task, __u32 cpu)
 {
 	struct proc_info *p = &s->known;
-	__u64 tstate;
 	__s64 slot = p->slot[0];
-	int outcome = walk__find_tstate(p, &s->lay, task->thread_pointer, &tstate);
+	__u64 tstate = tstate__holder(s, p, &s->lay, task->thread_pointer);
+	int outcome = PYBPF_OK;
 
-	if (p->slot[0] != slot)
-		proc__remember(s);
-	if (!tstate && p->flags & PROC_LISTED)
-		tstate = tstate__listed(s, task);
+	if (!tstate) {
+		outcome = walk__find_tstate(p, &s->lay, task->thread_pointer, &tstate);
+		if (p->slot[0] != slot)
+			proc__remember(s);
+		if (!tstate && p->flags & PROC_LISTED)
+			tstate = tstate__listed(s, task);
+		if (outcome == PYBPF_OK && !tstate)
+			outcome = PYBPF_NO_PYTHON;
+		if (outcome == PYBPF_OK && tstate__read(s, &s->lay, tstate))
+			outcome = PYBPF_TSTATE_FAULT;
+	}
 	if (outcome == PYBPF_OK)
-		outcome = walk__begin(s, &s->lay, tstate);
+		outcome = walk__start(s, &s->lay, tstate);
 	if (outcome == PYBPF_OK)
 		outcome = walk__python(s, cpu);
 	return outcome;

@@ -15,12 +15,18 @@
 #ifndef PYBPF_WALK_BPF_H
 #define PYBPF_WALK_BPF_H
 
+/* 3.11, 3.12: behind datastack_limit comes exc_state, two words, and the root of the _PyCFrames, three (two in 3.12) */
+#define CFRAME_ROOT 40
+
+#define OBJECTS_BELOW 480 /* about a frame of an ordinary function (<= 3.10) */
+
 #define WALK_BATCHES (2 * PYBPF_MAX_FRAMES / WALK_BATCH) /* entry frames take a step and are not kept */
 
 /*
  * Copies memory that holds `frame`, and as much below it as one page may, into s->buf: from the start of the data stack
  * chunk on where the frame lies in the current chunk, else from the start of the frame's page on, which is
- * there if the frame is. 0 or -EFAULT.
+ * there if the frame is. Frames that are objects lie anywhere: a guess. 0 or
+ * -EFAULT.
  */
 __noinline int walk_refill(__u32 cpu, __u64 frame)
 {
@@ -32,11 +38,24 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 	size = s->lay.frame_size & 0xff;
 	start = frame & ~(__u64)(PAGE_BYTES - 1);
 	below = frame - s->chunk;
-	if (s->lay.flags & PY_LAYOUT_FRAME_OBJECTS)
-		start = frame;
-	else if (below < 4 * PAGE_BYTES)
-		start = below > PAGE_BYTES - FRAME_MAX ? frame + size - PAGE_BYTES : s->chunk;
 	len = frame + size - start;
+	if (s->lay.flags & PY_LAYOUT_FRAME_OBJECTS) {
+		/* objects made one after the other lie side by side: some room below, more where the one before was near, too */
+		bool near = start == (s->buf_addr & ~(__u64)(PAGE_BYTES - 1));
+
+		if (near && frame > s->buf_addr) {
+			len = PAGE_BYTES - (frame - start);
+			start = frame;
+		} else if (!near && frame - start > OBJECTS_BELOW) {
+			start = frame - OBJECTS_BELOW;
+			len = OBJECTS_BELOW + size;
+		}
+		if (len < size)
+			len = size;
+	} else if (below < 4 * PAGE_BYTES) {
+		start = below > PAGE_BYTES - FRAME_MAX ? frame + size - PAGE_BYTES : s->chunk;
+		len = frame + size - start;
+	}
 	if (len > PAGE_BYTES + FRAME_MAX)
 		return -EFAULT;
 	if (bpf_probe_read_user(s->buf, len, (void *)start)) {
@@ -272,27 +291,55 @@ static __always_inline int tstate__resolve_got(struct proc_info *proc, __u64 tp)
 	return PYBPF_OK;
 }
 
+/* How many bytes of a thread state are read at once, from its frame on: whatever a walk needs. 0: it would be too much. */
+static __always_inline __u32 tstate__span(const struct py_layout *lay)
+{
+	__u32 end = lay->tstate_frame + 8;
+
+	if (lay->tstate_chunk != PYBPF_NO_OFFSET) /* the chunk, its top and its limit, CFRAME_ROOT */
+		end = lay->tstate_chunk + (lay->flags & PY_LAYOUT_CFRAME ? 24 + CFRAME_ROOT : 8);
+	if (lay->runtime_current && end < lay->tstate_thread_id + 8u)
+		end = lay->tstate_thread_id + 8;
+	end -= lay->tstate_frame;
+	return end <= TSTATE_WINDOW ? end : 0;
+}
+
+/* Reads what a walk needs of a thread state to the start of s->buf. 0 or -EFAULT. */
+static __always_inline int tstate__read(struct scratch *s, const struct py_layout *lay, __u64 tstate)
+{
+	__u32 span = tstate__span(lay);
+
+	if (span > TSTATE_WINDOW) /* for the verifier */
+		return -EFAULT;
+	return bpf_probe_read_user(s->buf, span, (void *)(tstate + lay->tstate_frame)) ? -EFAULT : 0;
+}
+
+/* A word of the thread state whose beginning is in s->buf. */
+static __always_inline __u64 tstate__u64(const struct scratch *s, const struct py_layout *lay, __u32 member)
+{
+	return *(const __u64 *)(s->buf + ((member - lay->tstate_frame) & (TSTATE_WINDOW - 1)));
+}
+
 /*
  * Until 3.11 the key stays with the first state that a thread had, also while it runs in another interpreter. The state
- * that holds the GIL is the one it runs in, if it names this thread. One read, two when the thread has released the GIL.
+ * that holds the GIL is the one it runs in, if it names this thread: this one or 0, and it is in s->buf then as
+ * tstate__read has it. Two reads.
  */
-static __always_inline __u64 tstate__current(const struct proc_info *proc, const struct py_layout *lay, __u64 tp,
-					     __u64 by_key)
+static __always_inline __u64 tstate__holder(struct scratch *s, const struct proc_info *proc,
+					    const struct py_layout *lay, __u64 tp)
 {
-	__u64 current, thread;
+	__u64 current = 0;
 
-	if (!lay->runtime_current ||
+	/* pthread_self() is the thread pointer on x86-64; where it is not, none is the holder */
+	if (!lay->runtime_current || !tp ||
 	    bpf_probe_read_user(&current, sizeof(current), (void *)(proc->runtime + lay->runtime_current)) ||
-	    !current || current == by_key)
-		return by_key;
-	/* pthread_self() is the thread pointer on x86-64; where it is not, by_key stays */
-	if (bpf_probe_read_user(&thread, sizeof(thread), (void *)(current + lay->tstate_thread_id)) || thread != tp)
-		return by_key;
+	    !current || tstate__read(s, lay, current) || tstate__u64(s, lay, lay->tstate_thread_id) != tp)
+		return 0;
 	return current;
 }
 
 /*
- * The address of the running thread's PyThreadState. Where it is to be looked for is found out here once for a process, when
+ * The address of the running thread's PyThreadState, or until 3.11 of its first one. Where it is to be looked for is found out here once for a process, when
  * the interpreter and the dynamic linker have told. Returns PYBPF_OK with *out set (0: the thread has none), or
  * PYBPF_TSTATE_FAULT. One read, 80 ns; two behind a pointer.
  */
@@ -326,7 +373,7 @@ static __always_inline int walk__find_tstate(struct proc_info *proc, const struc
 		if (value == ~0ull)
 			value = 0;
 	}
-	*out = tstate__current(proc, lay, tp, value);
+	*out = value;
 	return PYBPF_OK;
 }
 
@@ -335,63 +382,54 @@ static __always_inline int walk__find_tstate(struct proc_info *proc, const struc
  * compilers put some 20 instructions in between): for a few ns whatever was on the C stack before stands in it, an
  * earlier call's frame as a rule. In a true one the chain goes on to the innermost frame of the evaluator before; before the
  * first there is the root in the thread state, which has no frame. And in 3.11 a frame is popped before it is unlinked: none
- * may lie at the top of the data stack or above. Sets s->outer and s->open; one read more. Returns the innermost frame.
+ * may lie at the top of the data stack or above. Sets s->outer and s->open; one read more, unless there is no evaluator
+ * before: the root is in s->buf. Returns the innermost frame.
  */
 static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const __u64 cframe[2], const __u64 chunk[3])
 {
-	__u64 frame = cframe[0], before = cframe[1];
+	__u64 frame = cframe[0], before = cframe[1], at = before + s->lay.cframe_frame;
+	__u64 in = at - (tstate + s->lay.tstate_frame);
 
 	if (!frame && !before) /* the root itself */
 		return frame;
 	s->open = NO_FRAME;
-	if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)(before + s->lay.cframe_frame)) ||
-	    (!s->outer && before - tstate >= PAGE_BYTES) ||
+	if (in + 8 <= tstate__span(&s->lay))
+		s->outer = *(const __u64 *)(s->buf + (in & (TSTATE_WINDOW - 1)));
+	else if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)at))
+		s->outer = NO_FRAME;
+	if ((!s->outer && before - tstate >= PAGE_BYTES) ||
 	    frame - chunk[1] < chunk[2] - chunk[1]) /* datastack_top, datastack_limit */
 		s->outer = NO_FRAME;
 	return frame;
 }
 
 /*
- * Sets up s for the walk of the thread whose state lies at `tstate`: s->frame is its innermost frame, 0 when no
- * Python code runs. Returns a pybpf_outcome.
+ * Sets up s for the walk of the thread whose state lies at `tstate` and is in s->buf: s->frame is its innermost frame, 0
+ * when no Python code runs. Returns a pybpf_outcome. One read from 3.11 to 3.12.
  */
-static __always_inline int walk__begin(struct scratch *s, const struct py_layout *lay, __u64 tstate)
+static __always_inline int walk__start(struct scratch *s, const struct py_layout *lay, __u64 tstate)
 {
-	__u16 at = lay->tstate_frame & (TSTATE_WINDOW / 2 - 1);
 	bool cframes = lay->flags & PY_LAYOUT_CFRAME;
-	__u64 frame = 0, chunk[3] = {}, cframe[2];
-	__u32 span = lay->tstate_chunk - at + (cframes ? sizeof(chunk) : sizeof(*chunk));
+	__u64 frame, chunk[3] = {}, cframe[2];
 
-	s->frame = 0;
 	s->count = 0;
 	s->done = 0;
 	s->outcome = PYBPF_OK;
 	s->leaf = 0;
-	s->chunk = 0;
 	s->outer = 0;
 	s->open = 0;
 	s->inner = 0;
 	s->entry_count = 0;
 	s->cframe = 0;
 	s->instr_mask = lay->flags & PY_LAYOUT_INSTR_INDEX ? 0xffffffffull : ~0ull;
-	s->buf_addr = 0;
-	s->buf_last = 0;
 	s->stop = lay->base_frame == PYBPF_NO_OFFSET ? 0 : tstate + lay->base_frame;
 	s->hash = s->identity;
-	if (!tstate)
-		return PYBPF_NO_PYTHON;
-	if (lay->tstate_chunk != PYBPF_NO_OFFSET && span <= TSTATE_WINDOW) {
-		if (bpf_probe_read_user(s->buf, span, (void *)(tstate + at)))
-			return PYBPF_TSTATE_FAULT;
-		frame = *(__u64 *)s->buf;
-		span = (span - (cframes ? sizeof(chunk) : sizeof(*chunk))) & (TSTATE_WINDOW - 1);
-		chunk[0] = *(__u64 *)(s->buf + span);
-		chunk[1] = *(__u64 *)(s->buf + span + 8);
-		chunk[2] = *(__u64 *)(s->buf + span + 16);
-	} else if (bpf_probe_read_user(&frame, sizeof(frame), (void *)(tstate + at))) {
-		return PYBPF_TSTATE_FAULT;
-	}
+	frame = tstate__u64(s, lay, lay->tstate_frame);
+	if (lay->tstate_chunk != PYBPF_NO_OFFSET)
+		chunk[0] = tstate__u64(s, lay, lay->tstate_chunk);
 	if (cframes) {
+		chunk[1] = tstate__u64(s, lay, lay->tstate_chunk + 8);
+		chunk[2] = tstate__u64(s, lay, lay->tstate_chunk + 16);
 		if (!frame)
 			return PYBPF_NO_PYTHON;
 		s->cframe = frame;
@@ -402,7 +440,17 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 	}
 	s->chunk = chunk[0];
 	s->frame = frame;
+	s->buf_addr = 0;
+	s->buf_last = 0;
 	return frame && frame != s->stop ? PYBPF_OK : PYBPF_NO_PYTHON;
+}
+
+/* As walk__start, for a state that is not in s->buf yet: one read more. */
+static __always_inline int walk__begin(struct scratch *s, const struct py_layout *lay, __u64 tstate)
+{
+	if (!tstate)
+		return PYBPF_NO_PYTHON;
+	return tstate__read(s, lay, tstate) ? PYBPF_TSTATE_FAULT : walk__start(s, lay, tstate);
 }
 
 /* Walks the whole chain into s->frames. Returns a pybpf_outcome. */
