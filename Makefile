@@ -141,9 +141,11 @@ demo: deps
 	$(Q)$(MAKE) -s -j$(JOBS) all
 	$(Q)$(PYTHON) scripts/demo/demo.py $(B)/pybpf build/demo.svg
 
+# `make bench ONLY=depth,start QUICK=1`: see tests/bench/run.py
 .PHONY: bench
-bench: all $(B)/tests/unwind_tables
-	$(Q)$(PYTHON) tests/bench/run.py
+bench: all $(B)/tests/unwind_tables $(B)/tests/deep
+	$(Q)scripts/deps.sh bench
+	$(Q)ONLY="$(ONLY)" QUICK="$(QUICK)" AGAINST="$(AGAINST)" $(PYTHON) tests/bench/run.py
 
 # ---- tests
 $(B)/tests/%: tests/unit/%.c $(B)/libpybpf.a
@@ -165,6 +167,16 @@ $(B)/tests/%: tests/kernels/%.c $(B)/libpybpf.a
 	$(call say,TEST,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(ALL_CFLAGS) -I. -o $@ $< $(ALL_LDFLAGS) $(LIBS)
+
+$(B)/tests/deep: tests/bench/deep.c $(B)/how
+	$(call say,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) -O2 -fomit-frame-pointer -fno-optimize-sibling-calls -o $@ $<
+
+$(B)/tests/%: tests/bench/%.c $(B)/libpybpf.a
+	$(call say,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $< $(B)/libpybpf.a $(ALL_LDFLAGS) $(LIBS)
 
 $(B)/tests/%: tests/fuzz/%.c $(B)/libpybpf.a
 	$(call say,FUZZ,$@)

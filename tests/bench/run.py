@@ -1,0 +1,258 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench`: what pybpf costs, as tables; the same as JSON in build/bench/results.json.
+
+usage: run.py   with what is wanted in the environment (or on make's command line):
+    ONLY=a,b        parts: depth, rates, slowdown, user, start, native, tables
+    QUICK=1         fewer rounds
+    AGAINST=PATH    a second pybpf, measured by turns with this one in `depth` and `native`
+Needs root. What varies is measured by turns and given as the median; other programs of the machine disturb it nevertheless, so
+that the load is told as well.
+"""
+import glob
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [HERE, os.path.dirname(HERE)]
+
+import interpreters  # noqa: E402
+import depth  # noqa: E402
+import native  # noqa: E402
+import pyspy  # noqa: E402
+import slowdown  # noqa: E402
+from meter import Recorder  # noqa: E402
+from targets import DEEP, Target, Targets  # noqa: E402
+
+BUILD = os.path.join(ROOT, "build")
+PYBPF = os.path.join(BUILD, "pybpf")
+FOLDER = os.path.join(BUILD, "bench")
+QUICK = os.environ.get("QUICK", "") not in ("", "0")
+AGAINST = os.environ.get("AGAINST")
+DEPTHS = 5, 20, 100, 500
+RATE = 10000  # of what is measured per sample: many samples, warm caches; `rates` shows the difference
+ALL_CPUS = sorted(os.sched_getaffinity(0))
+CPUS = ALL_CPUS[-2:]
+
+
+def rounds(usual):
+    return max(2, usual // 5) if QUICK else usual
+
+
+def table(title, head, rows):
+    """Printed, as Markdown has it."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    print("\n%s\n" % title)
+    for row in head, ["-" * w for w in widths], *rows:
+        print("| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |")
+    sys.stdout.flush()
+
+
+def plain(least=(3, 6)):
+    """One interpreter of each version; the plain builds of the machine come first."""
+    chosen = interpreters.select(least)
+    return chosen[::2] + chosen[-1:] if QUICK and len(chosen) > 6 else chosen
+
+
+def python_for_work():
+    return next((p for p in plain() if p.version[:2] == (3, 12)), plain()[-1])
+
+
+def deep(python):
+    return lambda frames: [*python.command, "-c", DEEP, str(frames)]
+
+
+def percent(part):
+    return "%.2f %%" % (part * 100)
+
+
+def ratio(mine, other):
+    return "%.0f" % (other / mine) if mine and other else "-"
+
+
+# ---- the parts: each prints its table and returns what the JSON has
+
+def print_depth(title, programs, names, medians):
+    rows, out = [], {}
+    for name in names:
+        for program in programs:
+            by_depth = medians.get((program, name), {})
+            fitted = depth.fit(by_depth)
+            rows.append([name + (" (%s)" % program if len(programs) > 1 else "")] +
+                        ["%.0f" % ns for ns in by_depth.values()] +
+                        ["%.0f + %.1f a frame" % fitted if fitted else "-"])
+            if program == PYBPF:
+                out[name] = {"ns": by_depth, "fit": fitted}
+    depths = list(next(iter(medians.values())))
+    table(title, ["", *("%d frames" % d for d in depths), "fit, ns"], rows)
+    return out
+
+
+def part_depth(_):
+    programs = [PYBPF] + ([AGAINST] if AGAINST else [])
+    kinds = {p.id: deep(p) for p in plain()}
+    medians, idle = depth.measure(programs, kinds, DEPTHS, RATE, rounds(15), CPUS)
+    out = print_depth("ns of a sample in the kernel, known stack, at %d Hz (py-spy does not apply: it works in user "
+                      "space)" % RATE, programs, kinds, medians)
+    print("\na run of the timer's program that takes no sample: %.0f ns" % idle[PYBPF])
+    return {"kinds": out, "idle_ns": idle[PYBPF]}
+
+
+def part_rates(_):
+    python, out, rows = python_for_work(), {}, []
+    for rate in 100, 1000, 10000, 20000:
+        medians, _ = depth.measure([PYBPF], {python.id: deep(python)}, [20], rate, rounds(10), CPUS,
+                                   seconds=max(0.06, 20 / rate))
+        ns = medians[PYBPF, python.id][20]
+        rows.append(["%d Hz" % rate, "%.0f" % ns, percent(ns * 1e-9 * rate)])
+        out[rate] = ns
+    table("the same against the rate, 20 frames of %s: caches are colder when it is low" % python.id,
+          ["rate", "ns a sample", "of a CPU"], rows)
+    return out
+
+
+def part_slowdown(spy):
+    python, rates = python_for_work(), (100, 1000, 10000)
+
+    def with_pybpf(rate):
+        def start(pid):
+            recorder = Recorder(PYBPF, "-p", str(pid), "-r", str(rate))
+            recorder.first_sample()
+            return recorder
+        return start
+
+    def with_spy(rate, *args):
+        def start(pid):
+            running = pyspy.PySpy(spy, pid, rate, *args)
+            time.sleep(0.5)
+            return running
+        return start
+    profilers = {("pybpf", rate): with_pybpf(rate) for rate in rates}
+    if spy:
+        for rate in rates:
+            profilers["py-spy", rate] = with_spy(rate)
+            profilers["py-spy --nonblocking", rate] = with_spy(rate, "--nonblocking")
+    found = slowdown.measure(python.command, CPUS[-1], profilers, rounds(20))
+    names = list(dict.fromkeys(name for name, _ in profilers))
+    table("slowdown of a %s program 20 frames deep" % python.id, ["profiler", *("%d Hz" % rate for rate in rates)],
+          [[name] + [percent(found[name, rate]) for rate in rates] for name in names])
+    return {"%s at %d Hz" % key: value for key, value in found.items()}
+
+
+def demo():
+    """Two busy programs that are like real ones."""
+    return [["/usr/bin/python3", os.path.join(ROOT, "scripts", "demo", name)] for name in ("simulation.py", "service.py")]
+
+
+def part_user(spy):
+    seconds, out = (3 if QUICK else 10), {}
+    with Targets(Target(command) for command in demo()) as busy:
+        pids = ",".join(str(target.pid) for target in busy)
+        for target in busy:
+            target.go()
+        for name, options in ("pybpf", []), ("pybpf -n", ["-n"]), ("pybpf, 1000 Hz", ["-r", "1000"]):
+            with Recorder(PYBPF, "-p", pids, *options) as recorder:
+                recorder.first_sample()
+                time.sleep(0.5)
+                before, taken, start = recorder.cpu_ns(), recorder.taken(), time.monotonic()
+                time.sleep(seconds)
+                cpu = (recorder.cpu_ns() - before) / 1e9 / (time.monotonic() - start)
+                out[name] = cpu, recorder.taken() - taken, recorder.end()["cost"]["peak_rss_bytes"]
+        if spy:
+            runs = [pyspy.PySpy(spy, target.pid, 100) for target in busy]
+            time.sleep(1)
+            before, start = sum(run.cpu_ns() for run in runs), time.monotonic()
+            time.sleep(seconds)
+            cpu = (sum(run.cpu_ns() for run in runs) - before) / 1e9 / (time.monotonic() - start)
+            rss = sum(run.peak_rss() for run in runs)
+            out["py-spy, one for each process"] = cpu, sum(run.end() for run in runs), rss
+    first = out["pybpf"]
+    table("user space while it records two busy programs, 100 Hz",
+          ["profiler", "CPU", "peak RSS", "CPU and RSS in pybpf's"],
+          [[name, percent(cpu), "%.1f MB" % (rss / 1e6), "%.1f, %.1f" % (cpu / first[0], rss / first[2])]
+           for name, (cpu, _, rss) in out.items()])
+    return {name: {"cpu": cpu, "peak_rss_bytes": rss} for name, (cpu, _, rss) in out.items()}
+
+
+def part_start(spy):
+    kinds = {"pybpf record -p": [], "pybpf record -n -p": ["-n"]}
+    times, python = {}, python_for_work()
+    with Targets([Target(deep(python)(20), cpu) for cpu in CPUS]) as busy:
+        pids = ",".join(str(target.pid) for target in busy)
+        for target in busy:
+            target.go()
+        for _ in range(rounds(15)):
+            for name, options in {**kinds, "pybpf record --all-python": None}.items():
+                which = ["--all-python"] if options is None else [*options, "-p", pids]
+                with Recorder(PYBPF, *which) as recorder:
+                    times.setdefault(name, []).append(recorder.first_sample())
+                    times.setdefault(name + ", CPU time", []).append(recorder.cpu_ns() / 1e9)
+            if spy:
+                seconds = pyspy.dump_seconds(spy, busy[0].pid)
+                if seconds:
+                    times.setdefault("py-spy dump, from start to end", []).append(seconds)
+    table("from the start to the first sample, ms; both CPUs are busy",
+          ["command", "median", "least", "most"],
+          [[name] + ["%.0f" % (1000 * f(values)) for f in (statistics.median, min, max)]
+           for name, values in times.items()])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def part_native(_):
+    programs = [PYBPF] + ([AGAINST] if AGAINST else [])
+    medians, _ = depth.measure(programs, {"C, without frame pointers": lambda n: [
+        os.path.join(BUILD, "tests", "deep"), str(n)]}, (10, 50, 200, 800), RATE, rounds(15), CPUS, options=["-n"])
+    return print_depth("-n: ns of a sample in the kernel against native frames, known tables, at %d Hz" % RATE, programs,
+                       ["C, without frame pointers"], medians)
+
+
+def part_tables(_):
+    found = native.tables(os.path.join(BUILD, "tests", "tables"), native.libraries(plain()), rounds(10))
+    table("-n: unwind tables", ["binary", "build, ms", "rows", "bytes", "bytes a row"],
+          [[path, "%.1f" % ms, rows, size, "%.2f" % (size / rows)] for path, ms, rows, size in found])
+    return [{"path": path, "ms": ms, "rows": rows, "bytes": size} for path, ms, rows, size in found]
+
+
+PARTS = {"depth": part_depth, "rates": part_rates, "slowdown": part_slowdown, "user": part_user, "start": part_start,
+         "native": part_native, "tables": part_tables}
+
+
+def cpu_model():
+    with open("/proc/cpuinfo") as f:
+        models = [line.split(":", 1)[1].strip() for line in f if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def main():
+    wanted = [word for word in os.environ.get("ONLY", "").replace(",", " ").split()] or list(PARTS)
+    for word in wanted:
+        if word not in PARTS:
+            raise SystemExit("bench: no such part: %s (there are %s)" % (word, ", ".join(PARTS)))
+    if os.geteuid():
+        raise SystemExit("bench: not root")
+    os.makedirs(FOLDER, exist_ok=True)
+    spy, why = pyspy.find(FOLDER) if {"slowdown", "user", "start"} & set(wanted) else (None, None)
+    head = {"cpu": cpu_model(), "cpus": len(ALL_CPUS), "kernel": platform.release(), "time": time.strftime("%F %T"),
+            "load": os.getloadavg(), "py_spy": bool(spy)}
+    print("%s, %d CPUs, Linux %s; load %.1f %.1f %.1f at the start" % (head["cpu"], head["cpus"], head["kernel"],
+                                                                      *head["load"]))
+    if why:
+        print("no py-spy: %s" % why)
+    results = {"machine": head, "quick": QUICK}
+    for word in PARTS:
+        if word in wanted:
+            results[word] = PARTS[word](spy)
+            with open(os.path.join(FOLDER, "results.json"), "w") as f:
+                json.dump(results, f, indent="\t")
+    print("\nload %.1f %.1f %.1f at the end; all figures: %s" % (*os.getloadavg(),
+                                                               os.path.relpath(os.path.join(FOLDER, "results.json"))))
+
+
+if __name__ == "__main__":
+    main()
