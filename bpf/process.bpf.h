@@ -112,6 +112,27 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
+/* Tells this program in this process from every other one. */
+static __always_inline __u64 proc__identity(const struct proc_info *p, __u32 pid)
+{
+	return mix(mix(p->start_time, pid), p->mm);
+}
+
+/* The end of a program; p is NULL when it was never met. One that finds no room is found by user space's own search. */
+static __always_inline void life__emit(const struct proc_info *p, __u32 pid, __u32 type)
+{
+	struct rec_life *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+
+	if (!r)
+		return;
+	r->type = type;
+	r->pid = pid;
+	r->identity = p ? proc__identity(p, pid) : 0;
+	r->start_time = p ? p->start_time : 0;
+	r->time = bpf_ktime_get_ns();
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
 /* Another program in the same process: what was known of the old one is void. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task)
@@ -128,6 +149,9 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		return 0;
 	fresh.start_time = task->group_leader->start_boottime;
 	fresh.mm = (__u64)task->mm;
+	old = bpf_map_lookup_elem(&procs, &pid);
+	if (old && old->flags & PROC_INTRODUCED && old->mm != fresh.mm)
+		life__emit(old, pid, REC_EXEC);
 	exe = BPF_CORE_READ(task, mm, exe_file);
 	info = exe ? file__lookup(exe, &key) : NULL;
 	procs__changed();
@@ -151,30 +175,9 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		return 0;
 	}
 	/* perf's record of a library may have come first, and user space may have been that fast */
-	old = bpf_map_lookup_elem(&procs, &pid);
 	if (old && old->mm != fresh.mm)
 		bpf_map_delete_elem(&procs, &pid);
 	return 0;
-}
-
-/* Tells this program in this process from every other one. */
-static __always_inline __u64 proc__identity(const struct proc_info *p, __u32 pid)
-{
-	return mix(mix(p->start_time, pid), p->mm);
-}
-
-static __always_inline void life__emit(const struct proc_info *p, __u32 pid, __u32 type)
-{
-	struct rec_life *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
-
-	if (!r)
-		return;
-	r->type = type;
-	r->pid = pid;
-	r->identity = proc__identity(p, pid);
-	r->start_time = p->start_time;
-	r->time = bpf_ktime_get_ns();
-	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
 /* The task is freed: no tick can meet this process any more. */
@@ -183,19 +186,21 @@ int BPF_PROG(on_free, struct task_struct *task)
 {
 	__u32 pid = task->tgid;
 	struct proc_info *p;
+	bool told;
 
 	if (task->pid != task->tgid)
 		return 0;
 	if (cfg_filter_pids)
 		bpf_map_delete_elem(&pids, &pid);
-	if (cfg_native)
-		bpf_map_delete_elem(&spaces, &pid);
+	told = cfg_native && !bpf_map_delete_elem(&spaces, &pid);
 	p = bpf_map_lookup_elem(&procs, &pid);
-	/* 0: described by user space, but never met */
-	if (!p || (p->start_time && p->start_time != task->start_boottime))
+	/* one without a start was described by user space and never met: it goes with whoever has its pid */
+	if (p && p->start_time && p->start_time != task->start_boottime)
 		return 0;
-	if (p->flags & PROC_INTRODUCED)
+	if (told || (p && p->flags & PROC_INTRODUCED))
 		life__emit(p, pid, REC_EXIT);
+	if (!p)
+		return 0;
 	bpf_map_delete_elem(&procs, &pid);
 	procs__changed();
 	return 0;
@@ -277,7 +282,7 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 	task__describe(&r->ppid, &r->ns_pid, &start, &end);
 	task__leader_comm(r->comm);
 	len = end - start;
-	if (!start || end < start)
+	if (!start || end < start) /* or it is ending and has no memory any more: it is known by its name then */
 		len = 0;
 	if (len > PYBPF_CMDLINE_MAX)
 		len = PYBPF_CMDLINE_MAX;

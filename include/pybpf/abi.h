@@ -261,6 +261,7 @@ enum rec_type {
 	REC_THREAD,
 	REC_FILE,
 	REC_EXIT,
+	REC_EXEC,
 };
 
 /*
@@ -385,7 +386,10 @@ struct rec_file {
 	__u64 start_time;
 };
 
-/* The end of a process that was introduced. */
+/*
+ * REC_EXIT: the end of a process that was introduced, or whose mappings user space may know. REC_EXEC: that of a program that
+ * was introduced, by exec. identity: 0 where the process was never met.
+ */
 struct rec_life {
 	__u32 type;
 	__u32 pid;

@@ -133,11 +133,16 @@ static void stack(struct fixture *f, uint64_t identity, uint64_t hash, uint16_t 
 	take(f, &r, sizeof(r), frames, sizeof(frames));
 }
 
-static void leave(struct fixture *f, uint64_t identity)
+static void end_program(struct fixture *f, uint64_t identity, uint32_t type)
 {
-	struct rec_life r = {.type = REC_EXIT, .pid = PID, .identity = identity};
+	struct rec_life r = {.type = type, .pid = PID, .identity = identity};
 
 	take(f, &r, sizeof(r), NULL, 0);
+}
+
+static void leave(struct fixture *f, uint64_t identity)
+{
+	end_program(f, identity, REC_EXIT);
 }
 
 static void sample(struct fixture *f, uint64_t identity, uint64_t hash)
@@ -372,6 +377,58 @@ static void test_exit(void **state)
 	end(&f);
 }
 
+/* exec of a program that is no Python: nothing is ever heard of the new one. */
+static void test_exec_of_another(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	introduce(&f, 1);
+	end_program(&f, 1, REC_EXEC);
+	sample(&f, 1, HASH);
+	assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+	assert_int_equal(recorder__live(f.recorder), 0);
+	recorder__end_round(f.recorder);
+	recorder__end_round(f.recorder);
+	assert_int_equal(profile__ended_count(f.profile), 1);
+	end(&f);
+}
+
+static bool pid_is(void *arg, uint32_t pid)
+{
+	return *(uint32_t *)arg == pid;
+}
+
+/* Ends that are never told: of a process that was introduced, and of one that was not. */
+static void test_sweep(void **state)
+{
+	uint32_t gone = PID + 1;
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	introduce(&f, 1);
+	sample(&f, 2, 0);
+	assert_int_equal(recorder__live(f.recorder), 1);
+	recorder__sweep(f.recorder, pid_is, &gone);
+	recorder__end_round(f.recorder);
+	recorder__end_round(f.recorder);
+	assert_int_equal(recorder__live(f.recorder), 1);
+	assert_int_equal(profile__ended_count(f.profile), 0);
+	gone = PID;
+	recorder__sweep(f.recorder, pid_is, &gone);
+	sample(&f, 1, HASH); /* from before */
+	assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+	recorder__end_round(f.recorder);
+	recorder__sweep(f.recorder, pid_is, &gone);
+	recorder__end_round(f.recorder);
+	assert_int_equal(recorder__live(f.recorder), 0);
+	assert_int_equal(profile__ended_count(f.profile), 2);
+	assert_int_equal(profile__process_count(f.profile), 2);
+	end(&f);
+}
+
 /* Introduced by two CPUs at the same time; the second one may even come late. */
 static void test_introduced_twice(void **state)
 {
@@ -451,6 +508,8 @@ int main(void)
 		cmocka_unit_test(test_told_again),
 		cmocka_unit_test(test_exec),
 		cmocka_unit_test(test_exit),
+		cmocka_unit_test(test_exec_of_another),
+		cmocka_unit_test(test_sweep),
 		cmocka_unit_test(test_introduced_twice),
 		cmocka_unit_test(test_before_the_layout),
 		cmocka_unit_test(test_cut_records),

@@ -253,6 +253,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 	interps__refresh(c->interps);
 	if (now - c->last_epoch >= EPOCH_NS) {
 		kernel__next_epoch(c->kernel);
+		collect__sweep(c);
 		c->last_epoch = now;
 	}
 	if (now - c->last_second >= SECOND) {

@@ -58,6 +58,9 @@ int collect__find_processes(struct collect *c, const struct collect_config *conf
 /* Whether no target is left, be it that all have ended or that those left are zombies. */
 bool collect__all_ended(struct collect *c);
 
+/* sweep.c: forgets processes whose end was not told. */
+void collect__sweep(struct collect *c);
+
 /* collect_profile.c: once a second. Beyond max_memory no stack that was not seen before is kept. */
 void collect__watch_memory(struct collect *c);
 /* collect.c: takes in what has come. How much that was, or -errno. */

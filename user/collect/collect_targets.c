@@ -6,11 +6,12 @@
 #include "collect/collect_priv.h"
 #include "sys/proc.h"
 
+/* A process whose main thread has ended looks like a zombie, but for its other threads. */
 static bool process_ended(uint32_t pid)
 {
 	struct proc_stat stat;
 
-	return proc__stat((pid_t)pid, &stat) || stat.state == 'Z' || stat.state == 'X';
+	return proc__stat((pid_t)pid, &stat) || stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1);
 }
 
 static int add_targets(struct collect *c, const struct collect_config *config, struct err *e)

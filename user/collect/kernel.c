@@ -389,6 +389,11 @@ int kernel__next_target(struct kernel *k, uint32_t *pid)
 	return bpf_map_get_next_key(bpf_map__fd(k->skel->maps.pids), *pid ? pid : NULL, pid);
 }
 
+int kernel__next_process(struct kernel *k, uint32_t *pid)
+{
+	return bpf_map_get_next_key(bpf_map__fd(k->skel->maps.procs), *pid ? pid : NULL, pid);
+}
+
 void kernel__next_epoch(struct kernel *k)
 {
 	__atomic_fetch_add(&k->skel->bss->epoch, 1, __ATOMIC_RELAXED);

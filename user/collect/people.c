@@ -43,6 +43,7 @@ struct people {
 	struct hmap by_identity; /* -> struct person * */
 	struct hmap by_pid;      /* pid -> identity of its latest program */
 	struct vec(uint64_t) leaving, gone; /* identities: ended in this round, in the last one */
+	uint64_t live;                      /* introduced and not ended */
 	struct str scratch[2];
 };
 
@@ -103,7 +104,7 @@ void people__free(struct people *all)
 
 uint64_t people__live(const struct people *all)
 {
-	return all->by_identity.len - all->leaving.len - all->gone.len;
+	return all->live;
 }
 
 static struct person *people__find(const struct people *all, uint64_t identity)
@@ -121,6 +122,7 @@ static void people__leave(struct people *all, uint64_t identity)
 	if (!who || who->leaving || vec__push(&all->leaving, identity))
 		return; /* no memory: it stays until the end */
 	who->leaving = true;
+	all->live -= who->introduced;
 }
 
 void people__end_round(struct people *all)
@@ -249,6 +251,7 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	if (before && *before != r->identity)
 		people__leave(all, *before); /* exec: the same pid, another program */
 	profile__set_process(all->profile, who->process, &facts);
+	all->live += !who->introduced && !who->leaving;
 	who->introduced = true;
 	who->refused = interps__is_refused(all->interps, r->pid);
 	who->interp = who->refused ? NULL : interp;
@@ -295,15 +298,34 @@ int people__on_thread(struct people *all, const struct rec_thread *r)
 	return profile__name_thread(all->profile, (uint32_t)thread, string(all, r->comm, n));
 }
 
-void people__on_exit(struct people *all, const struct rec_life *r)
+void people__on_exec(struct people *all, const struct rec_life *r)
 {
 	uint64_t *latest = hmap__get(&all->by_pid, r->pid);
 
 	people__leave(all, r->identity);
-	if (all->spaces)
-		spaces__on_exit(all->spaces, r->pid);
 	if (latest && *latest == r->identity)
 		hmap__del(&all->by_pid, r->pid);
+}
+
+void people__on_exit(struct people *all, const struct rec_life *r)
+{
+	people__on_exec(all, r);
+	if (all->spaces)
+		spaces__on_exit(all->spaces, r->pid);
+}
+
+void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid), void *arg)
+{
+	uint64_t identity, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&all->by_identity, &pos, &identity, &at)) {
+		const struct person *who = (struct person *)(uintptr_t)*at;
+		struct rec_life end = {.pid = who->pid, .identity = identity};
+
+		if (!who->leaving && is_gone(arg, who->pid))
+			people__on_exit(all, &end);
+	}
 }
 
 /*

@@ -26,6 +26,9 @@ int people__on_thread(struct people *all, const struct rec_thread *r);
 int people__on_code(struct people *all, const struct rec_code *r, size_t size);
 int people__on_stack(struct people *all, const struct rec_stack *r, size_t size);
 void people__on_exit(struct people *all, const struct rec_life *r);
+void people__on_exec(struct people *all, const struct rec_life *r);
+/* As recorder__sweep. */
+void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid), void *arg);
 
 /* The program by its identity; one without facts is made when its introduction was lost. NULL when out of memory. */
 struct person *people__of(struct people *all, uint64_t identity, uint32_t pid);
@@ -39,6 +42,7 @@ int64_t people__thread(struct people *all, struct person *who, uint32_t tid);
 /* The profile's stack for a sample, as stacks__find. */
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome);
 
+/* Those that were introduced and have not ended. */
 uint64_t people__live(const struct people *all);
 
 #endif

@@ -155,8 +155,17 @@ int recorder__take(struct recorder *r, const void *record, size_t size)
 		if (size >= sizeof(struct rec_life))
 			people__on_exit(r->people, record);
 		break;
+	case REC_EXEC:
+		if (size >= sizeof(struct rec_life))
+			people__on_exec(r->people, record);
+		break;
 	}
 	return 0;
+}
+
+void recorder__sweep(struct recorder *r, bool (*is_gone)(void *arg, uint32_t pid), void *arg)
+{
+	people__sweep(r->people, is_gone, arg);
 }
 
 void recorder__counts(const struct recorder *r, struct recorder_counts *out)

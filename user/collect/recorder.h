@@ -40,6 +40,8 @@ void recorder__restart(struct recorder *r, uint64_t start_ns);
 void recorder__limit(struct recorder *r, bool on);
 /* Call after each round of records and samples. */
 void recorder__end_round(struct recorder *r);
+/* Forgets processes whose end was never told, for the ring was full or they were never introduced. Call it every few seconds. */
+void recorder__sweep(struct recorder *r, bool (*is_gone)(void *arg, uint32_t pid), void *arg);
 
 struct recorder_counts {
 	uint64_t taken; /* beyond what the kernel counts: samples of processes that it did not know as Python yet */

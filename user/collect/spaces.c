@@ -29,6 +29,7 @@ struct run {
 struct space {
 	uint32_t refs, pid;
 	bool dirty, published;
+	uint64_t start_ticks; /* of the process */
 	struct perfmap *perfmap; /* NULL: not asked for yet */
 	int root_fd;             /* for that one */
 	struct run run;
@@ -325,12 +326,13 @@ int spaces__load(struct spaces *all, uint32_t pid)
 {
 	struct proc_maps *maps;
 	struct proc_map map;
+	struct proc_stat stat;
 	struct space *s;
 	int err;
 
 	if (find(all, pid))
 		return 0;
-	err = proc_maps__open((pid_t)pid, &maps, NULL);
+	err = proc__stat((pid_t)pid, &stat) ?: proc_maps__open((pid_t)pid, &maps, NULL);
 	if (err)
 		return err;
 	s = calloc(1, sizeof(*s));
@@ -341,6 +343,7 @@ int spaces__load(struct spaces *all, uint32_t pid)
 	s->refs = 1;
 	s->root_fd = -1;
 	s->pid = pid;
+	s->start_ticks = stat.start_ticks;
 	while ((err = proc_maps__next(maps, &map)) > 0) {
 		if (map.exec && add_mapping(all, s, &map))
 			break;
@@ -396,6 +399,23 @@ void spaces__on_exec(struct spaces *all, uint32_t pid)
 void spaces__on_exit(struct spaces *all, uint32_t pid)
 {
 	forget(all, pid);
+}
+
+void spaces__sweep(struct spaces *all)
+{
+	uint64_t pid, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&all->by_pid, &pos, &pid, &at)) {
+		const struct space *s = (const struct space *)(uintptr_t)*at;
+		struct proc_stat stat;
+		uint32_t key = (uint32_t)pid;
+
+		if (!proc__stat((pid_t)pid, &stat) && stat.start_ticks == s->start_ticks)
+			continue;
+		bpf_map_delete_elem(all->fds.spaces, &key);
+		forget(all, key);
+	}
 }
 
 struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid)

@@ -40,6 +40,8 @@ void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);
 void spaces__on_exec(struct spaces *all, uint32_t pid);
 void spaces__on_exit(struct spaces *all, uint32_t pid);
 void spaces__flush(struct spaces *all);
+/* Forgets processes that have ended without being told. Call it every few seconds. */
+void spaces__sweep(struct spaces *all);
 
 /* The program's mappings; those of its parent when the process can't be read any more. NULL when there are none. */
 struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid);
