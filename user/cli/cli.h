@@ -54,7 +54,7 @@ int cli__parse(const struct command *c, int argc, char **argv, int *rest,
 /* `pybpf COMMAND: text` on standard error, with `try 'pybpf COMMAND --help'` for usage errors. Return the status. */
 int cli__usage(const char *command, const struct err *e);
 int cli__fail(enum exit_status status, const struct err *e);
-/* The exit status for an error of collect and below. */
+/* The exit status for an error of collect and below, while nothing has been recorded yet. */
 enum exit_status cli__status_of(int code);
 
 void cli__help(const struct command *c);

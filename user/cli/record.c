@@ -339,6 +339,7 @@ static int run_record(int argc, char **argv)
 {
 	struct run r = {.child.go_fd = -1};
 	struct err e = {0};
+	bool recording = false;
 	int err, status;
 
 	err = record_opts__parse(&command_record, argc, argv, &r.opts, &e);
@@ -366,13 +367,15 @@ static int run_record(int argc, char **argv)
 		}
 		stop__pass_to(r.child.pid);
 	}
-	if (!err)
+	if (!err) {
+		recording = true; /* what is not permitted from here on is a file, not profiling */
 		err = record(&r, &e);
+	}
 	if (err == -ENODATA)
 		status = r.child.ended ? (fprintf(stderr, "pybpf: %s\n", e.text), good_status(&r))
 				       : cli__fail(EXIT_NOTHING, &e);
 	else
-		status = err ? cli__fail(cli__status_of(err), &e) : good_status(&r);
+		status = err ? cli__fail(recording ? EXIT_RUNTIME : cli__status_of(err), &e) : good_status(&r);
 out:
 	run__free(&r);
 	return status;

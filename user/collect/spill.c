@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,14 @@ void spill__free(struct spill *s)
 	free(s);
 }
 
+void spill__restart(struct spill *s)
+{
+	capture_writer__free(s->writer);
+	if (s->file)
+		fclose(s->file);
+	*s = (struct spill){0};
+}
+
 /* On a disk rather than in memory, where there is a choice; no name, so that nothing is ever left. */
 static int open_file(struct spill *s)
 {
@@ -55,6 +64,24 @@ static int open_file(struct spill *s)
 	return s->writer ? 0 : -ENOMEM;
 }
 
+/*
+ * A full disk, most likely: what was written up to `end` counts, from here on all stays in memory. What the stream still holds
+ * must not come to the file later, behind that.
+ */
+static void give_up(struct spill *s, off_t end)
+{
+	s->broken = true;
+	if (!s->used) {
+		spill__restart(s);
+		s->broken = true;
+		return;
+	}
+	__fpurge(s->file);
+	clearerr(s->file);
+	if (ftruncate(fileno(s->file), end) || fseeko(s->file, end, SEEK_SET))
+		return; /* cannot happen; a reader stops at the first block that is not whole */
+}
+
 int spill__step(struct spill *s, struct profile *p, bool now)
 {
 	bool worth = profile__ended_count(p) >= MANY_ENDED ||
@@ -70,27 +97,14 @@ int spill__step(struct spill *s, struct profile *p, bool now)
 		before = ftello(s->file);
 	if (!err)
 		err = capture_writer__add(s->writer, p, true);
-	if (!err && fflush(s->file))
-		err = -errno;
 	if (err) {
-		/* a full disk, most likely: what was written before counts, from here on all stays in memory */
-		s->broken = true;
-		if (s->file && (fseeko(s->file, before, SEEK_SET) || ftruncate(fileno(s->file), before)))
-			return -errno;
+		give_up(s, before);
 		return err;
 	}
 	s->used = true;
 	err = profile__drop_past(p);
 	malloc_trim(0);
 	return err;
-}
-
-void spill__restart(struct spill *s)
-{
-	capture_writer__free(s->writer);
-	if (s->file)
-		fclose(s->file);
-	*s = (struct spill){0};
 }
 
 bool spill__is_used(const struct spill *s)
@@ -108,13 +122,18 @@ int spill__read_back(struct spill *s, const struct profile *p, struct profile **
 
 	if (!rest)
 		return err__errno(e, -errno, "reading samples back");
-	err = s->file ? 0 : open_file(s);
-	if (!err)
+	if (s->used) {
 		err = capture_writer__finish_to(s->writer, p, rest);
+	} else { /* all of it is here: no file is needed, which may not be had */
+		struct capture_writer *whole = capture_writer__new(rest);
+
+		err = whole ? capture_writer__finish(whole, p) : -ENOMEM;
+		capture_writer__free(whole);
+	}
 	if (fclose(rest) && !err)
 		err = -errno;
 	rest = !err ? fmemopen(memory, size, "r") : NULL;
-	if (!err && (!rest || fseeko(s->file, 0, SEEK_SET)))
+	if (!err && (!rest || (s->used && fseeko(s->file, 0, SEEK_SET))))
 		err = -errno;
 	if (err)
 		err__errno(e, err, "reading samples back");

@@ -313,6 +313,9 @@ int capture_writer__add(struct capture_writer *w, const struct profile *p, bool 
 	table(w, CAPTURE_PROCESSES, w->processes, profile__process_count(p), put_process);
 	table(w, CAPTURE_THREADS, w->threads, profile__thread_count(p), put_thread);
 	put_samples(w, past_only);
+	/* what counts as written is in the file, not in the stream's memory */
+	if (!failure(w) && fflush(w->out))
+		w->err = -errno;
 	if (failure(w))
 		return failure(w);
 	w->strings = profile__string_count(p) - 1;
