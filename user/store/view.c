@@ -82,12 +82,46 @@ int view__thread_label(const struct profile *p, uint32_t thread, struct str *out
 	return err;
 }
 
-/* Samples of each frame, by itself and at all; recursion counts once. */
-static int count_frames(const struct profile *p, uint64_t *self, uint64_t *total)
+/* The functions of a profile, each once however many of its lines there are. */
+struct functions {
+	struct strtab *labels;
+	uint32_t *of; /* by frame: id of its label, frames without samples included */
+	struct vec(struct hot_function) list; /* by id of the label */
+};
+
+static int find_functions(struct functions *all, const struct profile *p)
 {
-	uint32_t stacks = profile__stack_count(p), frames = profile__frame_count(p);
+	struct view_opts v = {.lines = LINE_NONE};
+	struct str label = {0};
+	int err = 0;
+
+	all->labels = strtab__new();
+	all->of = calloc((size_t)profile__frame_count(p) + 1, sizeof(*all->of));
+	if (!all->labels || !all->of)
+		return -ENOMEM;
+	for (uint32_t f = 0; !err && f < profile__frame_count(p); f++) {
+		int64_t id;
+
+		str__reset(&label);
+		err = view__frame_label(p, &v, f, &label);
+		id = err ? err : strtab__add(all->labels, str__cstr(&label), label.len);
+		if (id < 0)
+			err = (int)id;
+		else
+			all->of[f] = (uint32_t)id;
+	}
+	for (uint32_t id = 0; !err && id < strtab__count(all->labels); id++)
+		err = vec__push(&all->list, (struct hot_function){.label = (char *)strtab__get(all->labels, id, NULL)});
+	str__free(&label);
+	return err;
+}
+
+/* Samples of each function, by itself and at all; recursion counts once. */
+static int count_functions(struct functions *all, const struct profile *p)
+{
+	uint32_t stacks = profile__stack_count(p);
 	uint64_t *at = calloc(stacks, sizeof(*at));
-	uint32_t *seen = calloc((size_t)frames + 1, sizeof(*seen));
+	uint32_t *seen = calloc(all->list.len + 1, sizeof(*seen)); /* by function: the last stack that counted it */
 
 	if (!at || !seen) {
 		free(at);
@@ -99,14 +133,14 @@ static int count_frames(const struct profile *p, uint64_t *self, uint64_t *total
 	for (uint32_t id = 1; id < stacks; id++) {
 		if (!at[id])
 			continue;
-		self[profile__stack(p, id)->frame] += at[id];
+		all->list.data[all->of[profile__stack(p, id)->frame]].self += at[id];
 		for (uint32_t s = id; s; s = profile__stack(p, s)->parent) {
-			uint32_t frame = profile__stack(p, s)->frame;
+			uint32_t function = all->of[profile__stack(p, s)->frame];
 
-			if (seen[frame] == id)
+			if (seen[function] == id)
 				continue;
-			seen[frame] = id;
-			total[frame] += at[id];
+			seen[function] = id;
+			all->list.data[function].total += at[id];
 		}
 	}
 	free(at);
@@ -120,69 +154,33 @@ static int hotter(const void *a, const void *b)
 
 	if (x->self != y->self)
 		return x->self < y->self ? 1 : -1;
+	if (x->total != y->total)
+		return x->total < y->total ? 1 : -1;
 	return strcmp(x->label, y->label);
-}
-
-/* Sums frames by their function's label into *all, sorted. */
-static int sum_functions(const struct profile *p, const uint64_t *self, const uint64_t *total,
-			 struct hot_function **all, size_t *count)
-{
-	struct view_opts v = {.lines = LINE_NONE};
-	struct strtab *labels = strtab__new();
-	struct vec(struct hot_function) list = {0};
-	struct str label = {0};
-	int err = labels ? 0 : -ENOMEM;
-
-	for (uint32_t f = 0; !err && f < profile__frame_count(p); f++) {
-		int64_t id;
-
-		if (!total[f])
-			continue;
-		str__reset(&label);
-		err = view__frame_label(p, &v, f, &label);
-		id = err ? err : strtab__add(labels, str__cstr(&label), label.len);
-		if (id < 0) {
-			err = (int)id;
-			break;
-		}
-		while (!err && list.len <= (size_t)id)
-			err = vec__push(&list, (struct hot_function){0});
-		if (err)
-			break;
-		list.data[id].label = (char *)strtab__get(labels, (uint32_t)id, NULL);
-		list.data[id].self += self[f];
-		list.data[id].total += total[f];
-	}
-	if (!err && list.len && !list.data[0].label) /* id 0 is "", which hardly any frame is called */
-		list.data[0] = list.data[--list.len];
-	if (!err && list.len)
-		qsort(list.data, list.len, sizeof(*list.data), hotter);
-	for (size_t i = 0; !err && i < list.len; i++) {
-		if (i < *count)
-			err = (list.data[i].label = strdup(list.data[i].label)) ? 0 : -ENOMEM;
-	}
-	str__free(&label);
-	strtab__free(labels);
-	*all = list.data;
-	if (list.len < *count)
-		*count = list.len;
-	return err;
 }
 
 int view__hottest(const struct profile *p, struct hot_function *out, size_t max, size_t *count)
 {
-	size_t frames = profile__frame_count(p);
-	uint64_t *self = calloc(frames + 1, sizeof(*self)), *total = calloc(frames + 1, sizeof(*total));
-	struct hot_function *all = NULL;
-	int err = self && total ? count_frames(p, self, total) : -ENOMEM;
+	struct functions all = {0};
+	int err = find_functions(&all, p) ?: count_functions(&all, p);
+	size_t n = 0;
 
-	*count = max;
+	if (!err && all.list.len)
+		qsort(all.list.data, all.list.len, sizeof(*all.list.data), hotter);
+	while (!err && n < max && n < all.list.len && all.list.data[n].total) {
+		out[n] = all.list.data[n];
+		out[n].label = strdup(all.list.data[n].label);
+		if (out[n].label)
+			n++;
+		else
+			err = -ENOMEM;
+	}
+	while (err && n)
+		free(out[--n].label);
 	if (!err)
-		err = sum_functions(p, self, total, &all, count);
-	if (!err && *count)
-		memcpy(out, all, *count * sizeof(*out));
-	free(all);
-	free(self);
-	free(total);
+		*count = n;
+	vec__free(&all.list);
+	strtab__free(all.labels);
+	free(all.of);
 	return err;
 }

@@ -57,11 +57,15 @@ const struct calltree_node *calltree__node(const struct calltree *t, uint32_t in
 const char *calltree__label(const struct calltree *t, uint32_t label, size_t *n);
 uint32_t calltree__depth(const struct calltree *t); /* nodes on the longest path, without the root */
 
-/* The functions that were hottest by themselves: at most `max`, by samples, as `label` without lines. */
+/* A function, whichever of its lines were met. */
 struct hot_function {
-	char *label;
-	uint64_t self, total;
+	char *label; /* without lines */
+	uint64_t self, total; /* samples: by itself, and with what it calls; a stack counts once, recursive or not */
 };
+/*
+ * The functions with samples that were hottest by themselves, at most `max` of them, hottest first, in *out; their labels are the
+ * caller's. 0 and *count, or -ENOMEM.
+ */
 int view__hottest(const struct profile *p, struct hot_function *out, size_t max, size_t *count);
 
 #endif
