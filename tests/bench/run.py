@@ -213,10 +213,10 @@ def part_native(_):
 
 
 def part_tables(_):
-    found = native.tables(os.path.join(BUILD, "tests", "tables"), native.libraries(plain()), rounds(10))
-    table("-n: unwind tables", ["binary", "build, ms", "rows", "bytes", "bytes a row"],
-          [[path, "%.1f" % ms, rows, size, "%.2f" % (size / rows)] for path, ms, rows, size in found])
-    return [{"path": path, "ms": ms, "rows": rows, "bytes": size} for path, ms, rows, size in found]
+    found = native.tables(os.path.join(BUILD, "tests", "unwind_tables"), native.libraries(plain()))
+    table("-n: unwind tables", ["binary", "compile, ms", "from the cache, ms", "rows", "bytes", "bytes a row"],
+          [[t["file"], t["compile_ms"], t["load_ms"], t["rows"], t["bytes"], t["bytes_a_row"]] for t in found])
+    return found
 
 
 PARTS = {"depth": part_depth, "rates": part_rates, "slowdown": part_slowdown, "user": part_user, "start": part_start,

@@ -60,12 +60,11 @@ static int watch(struct collect *c, struct err *e)
 }
 
 /*
- * What the load has left behind goes back to the system: libbpf parses all of the kernel's BTF. And when every CPU is
- * busy with targets, the profiler must still be scheduled in time to learn of new processes.
+ * When every CPU is busy with targets, the profiler must still be scheduled in time: to begin soon, and to learn of new
+ * processes.
  */
-static void settle(void)
+static void come_first(void)
 {
-	malloc_trim(0);
 	setpriority(PRIO_PROCESS, 0, -20);
 }
 
@@ -100,6 +99,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 
 	if (!c)
 		return err__errno(e, -ENOMEM, "starting to record");
+	come_first();
 	allow_many_files();
 	c->epoll_fd = -1;
 	c->rate_hz = config->rate_hz;
@@ -126,7 +126,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 		err = collect__find_processes(c, config, e);
 	if (err)
 		goto fail;
-	settle();
+	malloc_trim(0); /* the load has parsed all of the kernel's BTF: that memory goes back */
 	*out = c;
 	return 0;
 fail:
