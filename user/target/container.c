@@ -127,8 +127,15 @@ static void look_at(const struct part *p, const struct part *above, size_t end, 
 		if (!out->runtime && id != DOCKER_DIGITS)
 			out->runtime = "garden";
 		out->id_end = end;
+		/* "kubepods-...-podUID.slice:cri-containerd:ID": one part, where runc and its caller differ on who names cgroups */
+		if (pod_uid(p, out->pod, sizeof(out->pod)))
+			out->pod_end = end;
 	} else if (part__begins(p, "lxc.payload.")) {
 		set(out->id, sizeof(out->id), p->start + 12, p->n - 12);
+		out->runtime = "lxc";
+		out->id_end = end;
+	} else if (above->n == 3 && part__begins(above, "lxc")) { /* up to LXC 3 */
+		set(out->id, sizeof(out->id), p->start, p->n);
 		out->runtime = "lxc";
 		out->id_end = end;
 	} else if (pod_uid(p, out->pod, sizeof(out->pod))) {
