@@ -420,8 +420,8 @@ const struct command command_list = {
 	.synopsis = "[--json]",
 	.summary = "Show the Python processes of this host",
 	.details = "They are found by what is in the files that they map, not by name: programs that embed Python are\n"
-		   "among them. A pid in parentheses is the one in the process's own\n"
-		   "pid namespace. Of a container without a name the first 12 digits of its id are shown. STATUS says why a process can't be\n"
+		   "among them. A pid in parentheses is the one in the process's own pid namespace. Of a container\n"
+		   "without a name the first 12 digits of its id are shown. STATUS says why a process can't be\n"
 		   "profiled. Without root, only processes of the same user are seen.\n",
 	.options = options,
 	.run = run_list,

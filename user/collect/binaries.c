@@ -171,6 +171,8 @@ int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, str
 		*out = b->list.data[*known - 1];
 		return 0;
 	}
+	if (!known && b->list.len >= MAX_BINARIES) /* and not remembered, as there is no end to these */
+		return -ENOSPC;
 	fd = proc__open_mapping(pid, map);
 	if (fd < 0)
 		return fd;

@@ -226,11 +226,14 @@ int collect__take_all(struct collect *c, struct err *e)
 {
 	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
 	uint32_t missed = kernel__files_missed(c->kernel);
+	uint64_t lost = sideband__drain(c->sideband, &handler);
 	int n;
 
-	if (sideband__drain(c->sideband, &handler) || missed != c->files_missed)
+	if (lost || missed != c->files_missed)
 		interps__scan(c->interps, 0, NULL); /* some mappings or files were missed: look at everyone again */
 	c->files_missed = missed;
+	if (lost && c->spaces)
+		spaces__reload(c->spaces);
 	if (c->spaces)
 		spaces__flush(c->spaces);
 	n = kernel__drain(c->kernel, take_record, take_sample, c);

@@ -37,6 +37,7 @@ struct collect {
 	/* of the recording, or of the part since collect__rotate; stop_ns 0 while running. CLOCK_MONOTONIC but for unix */
 	uint64_t start_ns, start_unix_ns, stop_ns;
 	struct profile_accounts before; /* what the parts before have accounted for */
+	struct profile_accounts told;   /* what was accounted for when the profile was last described */
 	uint64_t max_memory;            /* bytes */
 	bool full;                      /* max_memory was reached */
 	bool told_full;

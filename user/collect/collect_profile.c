@@ -44,6 +44,7 @@ static int describe_run(struct collect *c)
 		meta.machine = host.machine;
 	}
 	collect__accounts(c, &accounts);
+	c->told = accounts;
 	subtract(&accounts, &c->before);
 	profile__set_accounts(c->profile, &accounts);
 	return profile__set_meta(c->profile, &meta);
@@ -117,7 +118,7 @@ int collect__rotate(struct collect *c, struct profile **out, struct err *e)
 
 	if (err)
 		return err;
-	collect__accounts(c, &c->before);
+	c->before = c->told; /* and not what has been lost since: the next part tells that */
 	profile__drop_samples(c->profile);
 	spill__restart(c->spill);
 	c->start_ns = clock_ns(CLOCK_MONOTONIC);

@@ -16,6 +16,7 @@
 #include "collect/pyproc.h"
 
 #define MAX_INSTALLED 256
+#define MAX_NOTICES   1000
 #define MAX_ASKED     4096
 #define MAX_UNCHECKED 256
 #define CHECK_TRIES   100 /* at some ten a second */
@@ -116,7 +117,7 @@ static void notice(struct interps *x, const struct pyfile *file)
 	const char *what = file->usable ? file->layout.warning : file->why;
 	char *line;
 
-	if (!*what || asprintf(&line, "%s: %s", file->path, what) < 0)
+	if (!*what || x->notices.len >= MAX_NOTICES || asprintf(&line, "%s: %s", file->path, what) < 0)
 		return;
 	vec__foreach(&x->notices, it) {
 		if (!strcmp(*it, line)) {

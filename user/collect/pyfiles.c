@@ -28,6 +28,7 @@ struct pyfiles {
 };
 
 #define TRUSTED_NS 1000000000ull
+#define MAX_SEEN   65536 /* verdicts; some 4 MB */
 
 struct pyfiles *pyfiles__new(void)
 {
@@ -170,6 +171,27 @@ static bool needs_python(int fd)
 	return needed;
 }
 
+/* Of all the files that are mapped in days, those without a Python are forgotten now and then: they can be asked again. */
+static void forget_plain(struct pyfiles *files)
+{
+	uint64_t id, *at;
+	size_t pos = 0, kept = 0;
+	struct vec(struct verdict) rest = {0};
+
+	while (hmap__next(&files->verdicts, &pos, &id, &at)) {
+		struct verdict v = files->seen.data[*at];
+
+		if (v.python && !vec__push(&rest, v))
+			*at = kept++;
+		else
+			hmap__del(&files->verdicts, id);
+	}
+	vec__free(&files->seen);
+	files->seen.data = rest.data;
+	files->seen.len = rest.len;
+	files->seen.cap = rest.cap;
+}
+
 /* The verdict on a file as it was when it was last looked into, or NULL. */
 static struct verdict *recall(const struct pyfiles *files, uint64_t id)
 {
@@ -211,6 +233,8 @@ static int remember(struct pyfiles *files, uint64_t id, int fd, const char *path
 		*out = old;
 		return 0;
 	}
+	if (files->seen.len >= MAX_SEEN)
+		forget_plain(files);
 	if (vec__push(&files->seen, v) || hmap__put(&files->verdicts, id, files->seen.len - 1))
 		return err__set(e, -ENOMEM, "out of memory");
 	*out = &files->seen.data[files->seen.len - 1];

@@ -34,6 +34,7 @@ struct space {
 	int root_fd;             /* for that one */
 	struct run run;
 	struct vec(struct code_map) maps; /* by start, without overlap */
+	size_t read;                      /* how many these were when they were read */
 };
 
 struct spaces {
@@ -322,40 +323,60 @@ static int add_mapping(struct spaces *all, struct space *s, const struct proc_ma
 	return insert(s, &m);
 }
 
-int spaces__load(struct spaces *all, uint32_t pid)
+/* What is mapped now, in the place of what was known; that stays when the process can't be read any more. */
+static int read_mappings(struct spaces *all, struct space *s)
 {
+	__typeof__(s->maps) before = s->maps;
 	struct proc_maps *maps;
 	struct proc_map map;
+	int err = proc_maps__open((pid_t)s->pid, &maps, NULL);
+
+	if (err)
+		return err;
+	memset(&s->maps, 0, sizeof(s->maps));
+	while ((err = proc_maps__next(maps, &map)) > 0) {
+		if (map.exec && add_mapping(all, s, &map))
+			break;
+	}
+	proc_maps__close(maps);
+	if (err > 0)
+		err = -ENOMEM;
+	else if (!err && !s->maps.len)
+		err = -ESRCH; /* it is ending */
+	if (err) {
+		vec__free(&s->maps);
+		s->maps = before;
+	} else {
+		vec__free(&before);
+		s->read = s->maps.len;
+	}
+	return err;
+}
+
+int spaces__load(struct spaces *all, uint32_t pid)
+{
 	struct proc_stat stat;
 	struct space *s;
 	int err;
 
 	if (find(all, pid))
 		return 0;
-	err = proc__stat((pid_t)pid, &stat) ?: proc_maps__open((pid_t)pid, &maps, NULL);
+	err = proc__stat((pid_t)pid, &stat);
 	if (err)
 		return err;
 	s = calloc(1, sizeof(*s));
-	if (!s) {
-		proc_maps__close(maps);
+	if (!s)
 		return -ENOMEM;
-	}
 	s->refs = 1;
 	s->root_fd = -1;
 	s->pid = pid;
 	s->start_ticks = stat.start_ticks;
-	while ((err = proc_maps__next(maps, &map)) > 0) {
-		if (map.exec && add_mapping(all, s, &map))
-			break;
-	}
-	proc_maps__close(maps);
-	if (!err && !s->maps.len)
-		err = -ESRCH; /* it is ending */
+	err = read_mappings(all, s);
 	if (!err)
 		err = hmap__put(&all->by_pid, pid, (uintptr_t)s);
 	if (err) {
 		space__put(s);
-		return err < 0 ? err : -ENOMEM;
+		return err;
 	}
 	mark(all, s);
 	return 0;
@@ -374,8 +395,11 @@ void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m)
 		.path = m->path,
 	};
 
-	if (s && !add_mapping(all, s, &map))
-		mark(all, s);
+	if (!s || add_mapping(all, s, &map))
+		return;
+	if (s->maps.len > 2 * s->read + SMALLEST)
+		read_mappings(all, s); /* nobody tells of those that have gone */
+	mark(all, s);
 }
 
 static void forget(struct spaces *all, uint32_t pid)
@@ -399,6 +423,19 @@ void spaces__on_exec(struct spaces *all, uint32_t pid)
 void spaces__on_exit(struct spaces *all, uint32_t pid)
 {
 	forget(all, pid);
+}
+
+void spaces__reload(struct spaces *all)
+{
+	uint64_t pid, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&all->by_pid, &pos, &pid, &at)) {
+		struct space *s = (struct space *)(uintptr_t)*at;
+
+		if (!read_mappings(all, s))
+			mark(all, s);
+	}
 }
 
 void spaces__sweep(struct spaces *all)

@@ -40,6 +40,8 @@ void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);
 void spaces__on_exec(struct spaces *all, uint32_t pid);
 void spaces__on_exit(struct spaces *all, uint32_t pid);
 void spaces__flush(struct spaces *all);
+/* Reads all mappings anew: some records of them were lost. Published by the next spaces__flush. */
+void spaces__reload(struct spaces *all);
 /* Forgets processes that have ended without being told. Call it every few seconds. */
 void spaces__sweep(struct spaces *all);
 
