@@ -85,7 +85,7 @@ struct scratch {
 	__u64 native_cfa;     /* of the frame before */
 	__u64 native_inexact; /* 1: native_pc is a return address */
 	__u64 native_leaf;    /* innermost address */
-	__u64 entry;          /* stack address of the next entry into Python; 0: none */
+	__u64 entry;          /* stack address of the next entry into Python, while walking Python's: the last; 0: none */
 	__u64 cframe;         /* 3.11: the _PyCFrame behind it */
 	__u32 native_count, kernel_count;
 	__u32 native_outcome;

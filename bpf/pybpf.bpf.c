@@ -298,14 +298,8 @@ static __always_inline void sample__native(struct scratch *s, void *ctx, __u32 c
 {
 	const __u64 *interrupted = ctx;
 
-	if (cfg_native) {
-		if (task__user_regs(interrupted, s->regs))
-			s->native_outcome = PYBPF_NATIVE_FAULT;
-		else
-			native__begin(s);
-		if (s->native_outcome == PYBPF_OK)
-			native__walk(s, cpu);
-	}
+	if (cfg_native && s->native_outcome == PYBPF_OK)
+		native__walk(s, cpu);
 	if (cfg_kernel && !REGS_FROM_USER(interrupted))
 		kernel__append(s, bpf_get_stack(ctx, s->kernel_ips, PYBPF_MAX_KERNEL * 8, 0));
 }
@@ -327,6 +321,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	s->native_leaf = 0;
 	s->entry_count = 0;
 	s->open = s->outer = 0;
+	s->native_sp = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */
 		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);
@@ -343,6 +338,13 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	if (!(p->flags & PROC_INTRODUCED) && !proc__introduce(s, p, s->pid))
 		proc__remember(s);
 	emit__thread(s, id);
+	if (cfg_native && task->mm) {
+		/* also for the walk of Python's frames, which tells by the stack pointer what lies on the stack */
+		if (task__user_regs((const __u64 *)ctx, s->regs))
+			s->native_outcome = PYBPF_NATIVE_FAULT;
+		else
+			native__begin(s);
+	}
 	if (!task->mm)
 		outcome = PYBPF_EXITING;
 	else if (p->flags & PROC_UNSUPPORTED)

@@ -107,7 +107,7 @@ static __always_inline __u64 tlbc__resolve(const struct scratch *s, __u64 code, 
 __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
-	__u64 frame, hash, base, last, tag, inner, instr_mask, outer, open, no_entry;
+	__u64 frame, hash, base, last, tag, inner, instr_mask, outer, open, no_entry, sp, top;
 	__u16 code_at, previous_at, instr_at, owner_at, entry_at, tlbc_at;
 	__u32 count, entries, entry_mask, tlbc_mask;
 	__s64 entry;
@@ -134,6 +134,8 @@ __noinline int walk_batch(__u32 cpu)
 	entry_at = s->lay.frame_entry;
 	entry_mask = entry_at ? 1 : 0;
 	entries = s->entry_count;
+	sp = s->native_sp;
+	top = s->entry;
 	tlbc_at = s->lay.frame_tlbc;
 	tlbc_mask = tlbc_at == PYBPF_NO_OFFSET ? 0 : TLBC_MAX;
 
@@ -171,12 +173,22 @@ __noinline int walk_batch(__u32 cpu)
 		inner |= kept;
 		count -= (__u32)kept;
 		if (cfg_native) {
-			struct py_entry *e = &s->entries[entries & (MAX_ENTRIES - 1)];
+			/*
+			 * 3.12+: the frame itself is an entry if it lies on the C stack. 3.14+ has others: the thread's base frame
+			 * and the frames around specialized calls of __init__, in memory that may be below that stack or above
+			 * it; there, the next true one is not.
+			 */
+			__u64 on_stack = ~(kept | (__u64)((__s64)(frame - sp) >> 63));
+			__u64 above = on_stack & (__u64)((__s64)(frame - top) >> 63);
+			struct py_entry *e;
 
+			entries += (__u32)above;
+			top ^= (top ^ frame) & on_stack;
+			e = &s->entries[entries & (MAX_ENTRIES - 1)];
 			e->addr = frame;
 			e->count = count;
-			/* 3.12+: the frame itself is an entry; 3.11: one that C has called says so */
-			entries += (~(__u32)kept & 1) |
+			/* 3.11: a frame that C has called says so */
+			entries += ((__u32)on_stack & 1) |
 				   (s->buf[(at & (PAGE_BYTES - 1)) + (entry_at & 0x7f)] & entry_mask);
 		}
 		differs = previous ^ outer;
@@ -199,6 +211,7 @@ __noinline int walk_batch(__u32 cpu)
 	s->open = open;
 	s->count = count;
 	s->entry_count = entries;
+	s->entry = top;
 	return 0;
 done:
 	s->hash = hash;
@@ -420,6 +433,7 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->open = 0;
 	s->inner = 0;
 	s->entry_count = 0;
+	s->entry = 0;
 	s->cframe = 0;
 	s->instr_mask = lay->flags & PY_LAYOUT_INSTR_INDEX ? 0xffffffffull : ~0ull;
 	s->stop = lay->base_frame == PYBPF_NO_OFFSET ? 0 : tstate + lay->base_frame;

@@ -15,9 +15,12 @@
 #include "base/hash.h"
 #include "base/vec.h"
 #include "sys/elf.h"
+#include "unwind/table.h"
 
 #define MAX_BINARIES 4096
 #define VDSO_MAX     (64 << 10)
+#define EVALUATOR_MAX (1 << 20) /* bytes; some 50 KB */
+#define COLD_JUMPS    256
 
 struct binaries {
 	struct hmap known; /* device, inode and change time, mixed -> id + 1; 0: it can't be used */
@@ -54,6 +57,55 @@ void binaries__free(struct binaries *b)
 	free(b);
 }
 
+/* Where a jump at text[0 ... 5] that lies at `at` leads to; 0: it is none. Intel SDM, volume 2, JMP and Jcc. */
+static uint64_t jump_target(const uint8_t *text, uint64_t at)
+{
+	int32_t distance;
+
+	if (text[0] == 0xe9) {
+		memcpy(&distance, text + 1, sizeof(distance));
+		return at + 5 + (uint64_t)(int64_t)distance;
+	}
+	if (text[0] == 0x0f && (text[1] & 0xf0) == 0x80) {
+		memcpy(&distance, text + 2, sizeof(distance));
+		return at + 6 + (uint64_t)(int64_t)distance;
+	}
+	return 0;
+}
+
+/*
+ * Compilers and BOLT put what a function seldom does elsewhere, and strip removes the name of that part. The function
+ * jumps into its middle, which it does with no other function: the part that most jumps lead to is it. Any byte is taken
+ * for the beginning of a jump; those that are none lead all over the place.
+ */
+static void find_cold_part(struct elf *elf, struct binary *b)
+{
+	uint64_t targets[COLD_JUMPS], starts[COLD_JUMPS], ends[COLD_JUMPS], size = b->evaluator.end - b->evaluator.start;
+	_cleanup_free_ uint8_t *text = size < EVALUATOR_MAX ? malloc(size + 1) : NULL;
+	size_t n = 0, most = 1;
+
+	if (!text || elf__read_address(elf, b->evaluator.start, text, size))
+		return;
+	for (uint64_t i = 0; i + 6 <= size && n < COLD_JUMPS; i++) {
+		uint64_t target = jump_target(text + i, b->evaluator.start + i);
+
+		if (target && (target < b->evaluator.start || target >= b->evaluator.end))
+			targets[n++] = target;
+	}
+	if (unwind__functions_at(elf, targets, n, starts, ends, NULL))
+		return;
+	for (size_t i = 0; i < n; i++) {
+		size_t same = 0;
+
+		for (size_t k = 0; k < n; k++)
+			same += starts[k] == starts[i] && targets[k] != starts[k];
+		if (ends[i] && same > most) {
+			most = same;
+			b->evaluator_cold = (struct binary_range){starts[i], ends[i]};
+		}
+	}
+}
+
 /* CPython Python/ceval.c: it is exported by every build up to 3.10, whose frames are placed by it, and by later ones. */
 static void find_evaluator(struct elf *elf, struct binary *b)
 {
@@ -66,6 +118,8 @@ static void find_evaluator(struct elf *elf, struct binary *b)
 	b->evaluator = (struct binary_range){sym.value, sym.value + sym.size};
 	if (elf__static_symbols(elf, names, 1, &sym, found) == 1)
 		b->evaluator_cold = (struct binary_range){sym.value, sym.value + sym.size};
+	else if (elf__info(elf)->machine == EM_X86_64)
+		find_cold_part(elf, b);
 }
 
 /* Takes over fd and what is found in it. */

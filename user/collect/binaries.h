@@ -23,7 +23,7 @@ struct binary {
 		uint64_t offset, size, vaddr;
 	} *segments;
 	uint32_t segment_count;
-	/* _PyEval_EvalFrameDefault: where its code is; all 0 when the file has none */
+	/* _PyEval_EvalFrameDefault: where its code is, and the part that lies apart; all 0 when the file has none */
 	struct binary_range {
 		uint64_t start, end;
 	} evaluator, evaluator_cold;

@@ -164,13 +164,18 @@ bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_
 	return inside(&map->binary->evaluator, addr) || inside(&map->binary->evaluator_cold, addr);
 }
 
+static uint64_t size_of(const struct binary_range *r)
+{
+	return r->end - r->start;
+}
+
 bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t addr, uint64_t inner)
 {
 	const struct code_map *map = space ? space__find(space, addr - 1) : NULL, *other;
 	const struct binary *b = map ? map->binary : NULL;
 
 	(void)n;
-	if (!b || !b->evaluator.end || b->evaluator.end - b->evaluator.start >= SHORT_EVALUATOR)
+	if (!b || !b->evaluator.end || size_of(&b->evaluator) + size_of(&b->evaluator_cold) >= SHORT_EVALUATOR)
 		return false;
 	other = space__find(space, inner - 1);
 	return other && other->binary == b;
