@@ -21,6 +21,8 @@
 #include "unwind/cache.h"
 #include "unwind/table.h"
 
+#define SPARE_BLOCKS 8 /* 512 KB, more than a libpython and a libc take */
+
 struct request {
 	uint32_t id; /* of the binary, and of its table in the kernel */
 	int fd;
@@ -35,7 +37,7 @@ struct unwinds {
 	pthread_cond_t wanted, idle;
 	struct vec(struct request) queue;
 	struct vec(bool) asked; /* by id of the binary */
-	bool busy, stop;
+	bool busy, stop, ready;
 	struct unwinds_counts counts;
 
 	/* the thread's own: tables of earlier runs (NULL where there can be none), how far the kernel's arrays are filled */
@@ -43,6 +45,7 @@ struct unwinds {
 	uint32_t pages, rules;
 	uint32_t block;     /* the block being filled, + 1; 0: none yet */
 	uint32_t block_len; /* rows in it */
+	struct vec(int) made; /* the kernel's blocks; -1 once they are full */
 	struct unwind_block rows;
 };
 
@@ -61,22 +64,45 @@ static int put_array(int fd, uint32_t first, uint32_t n, const void *values)
 	return err;
 }
 
-/* Writes the block that is being filled; the map around it is made at the first time. */
+/*
+ * Blocks more for the kernel, empty. Putting them into their map waits until all BPF programs that run have ended, 10-20 ms
+ * (kernel/bpf/syscall.c, maybe_wait_bpf_programs), once for all from 5.19 on: they are made before they are needed.
+ */
+static int make_blocks(struct unwinds *u, uint32_t n)
+{
+	uint32_t first = (uint32_t)u->made.len, keys[SPARE_BLOCKS], done;
+	int fds[SPARE_BLOCKS], err = 0;
+
+	if (first >= u->fds.max_blocks || vec__reserve(&u->made, first + n))
+		return -ENOSPC;
+	if (n > u->fds.max_blocks - first)
+		n = u->fds.max_blocks - first;
+	for (done = 0; done < n; done++) {
+		keys[done] = first + done;
+		fds[done] = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(struct unwind_block), 1, NULL);
+		if (fds[done] < 0)
+			break;
+	}
+	n = done;
+	if (!n)
+		return -ENOMEM;
+	if (bpf_map_update_batch(u->fds.blocks, keys, fds, &done, NULL)) {
+		for (done = 0; done < n && !err; done += !err)
+			err = bpf_map_update_elem(u->fds.blocks, &keys[done], &fds[done], BPF_ANY);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		if (i >= done || vec__push(&u->made, fds[i]))
+			close(fds[i]);
+	}
+	return done ? 0 : err;
+}
+
+/* Writes the block that is being filled. Rows that are there already stay as they are, also while they are read. */
 static int put_block(struct unwinds *u)
 {
-	uint32_t index = u->block - 1, zero = 0;
-	int fd, err;
+	uint32_t zero = 0;
 
-	if (!u->block)
-		return 0;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(struct unwind_block), 1, NULL);
-	if (fd < 0)
-		return fd;
-	err = bpf_map_update_elem(fd, &zero, &u->rows, BPF_ANY);
-	if (!err)
-		err = bpf_map_update_elem(u->fds.blocks, &index, &fd, BPF_ANY);
-	close(fd);
-	return err;
+	return u->block ? bpf_map_update_elem(u->made.data[u->block - 1], &zero, &u->rows, BPF_ANY) : 0;
 }
 
 /* Room for n rows that lie side by side; the block before is written when it is full. */
@@ -88,11 +114,15 @@ static int room_for(struct unwinds *u, uint32_t n)
 		return -E2BIG;
 	if (u->block && u->block_len + n <= UNWIND_BLOCK_ROWS)
 		return 0;
-	if (u->block >= u->fds.max_blocks)
-		return -ENOSPC;
 	err = put_block(u);
+	if (!err && u->made.len <= u->block)
+		err = make_blocks(u, 1);
 	if (err)
 		return err;
+	if (u->block) {
+		close(u->made.data[u->block - 1]);
+		u->made.data[u->block - 1] = -1;
+	}
 	u->block++;
 	u->block_len = 0;
 	memset(&u->rows, 0, sizeof(u->rows));
@@ -181,6 +211,7 @@ static void make_table(struct unwinds *u, const struct request *r)
 static void *work(void *arg)
 {
 	struct unwinds *u = arg;
+	bool spare;
 
 	/* samples are marked until a table is there: it is wanted before others have had their turns */
 	setpriority(PRIO_PROCESS, 0, -20);
@@ -189,8 +220,16 @@ static void *work(void *arg)
 	for (;;) {
 		struct request r;
 
-		while (!u->queue.len && !u->stop)
-			pthread_cond_wait(&u->wanted, &u->lock);
+		while (!u->queue.len && !u->stop) {
+			pthread_mutex_unlock(&u->lock);
+			spare = u->made.len < u->block + SPARE_BLOCKS / 2 && !make_blocks(u, SPARE_BLOCKS);
+			pthread_mutex_lock(&u->lock);
+			u->ready |= !spare;
+			if (u->ready)
+				pthread_cond_broadcast(&u->idle);
+			if (!spare && !u->queue.len && !u->stop)
+				pthread_cond_wait(&u->wanted, &u->lock);
+		}
 		if (u->stop)
 			break;
 		r = u->queue.data[0];
@@ -253,6 +292,11 @@ void unwinds__free(struct unwinds *u)
 	pthread_cond_destroy(&u->idle);
 	vec__free(&u->queue);
 	vec__free(&u->asked);
+	vec__foreach(&u->made, fd) {
+		if (*fd >= 0)
+			close(*fd);
+	}
+	vec__free(&u->made);
 	unwind_cache__close(u->cache);
 	free(u);
 }
@@ -283,9 +327,9 @@ bool unwinds__wait(struct unwinds *u, uint64_t timeout_ns)
 		until.tv_sec++;
 	}
 	pthread_mutex_lock(&u->lock);
-	while ((u->queue.len || u->busy) && pthread_cond_timedwait(&u->idle, &u->lock, &until) != ETIMEDOUT)
+	while ((u->queue.len || u->busy || !u->ready) && pthread_cond_timedwait(&u->idle, &u->lock, &until) != ETIMEDOUT)
 		;
-	done = !u->queue.len && !u->busy;
+	done = !u->queue.len && !u->busy && u->ready;
 	pthread_mutex_unlock(&u->lock);
 	return done;
 }
