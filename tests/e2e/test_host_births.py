@@ -135,7 +135,7 @@ def test_short_processes_one_after_the_other(any_python, tmp_path):
 
 
 def test_fork_storm(any_python, tmp_path):
-    count = 12000 if FULL else 800
+    count = 4000 if FULL else 800
     said, result = run_under_recording(tmp_path, (any_python, STORM, [count, 200]))
     parent = "process %d:" % said["pid"]
     ours = [(stack, n) for stack, n in result.stacks if stack[0].startswith("process ")

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/stop.h"
 
 /* What the child needs to become the caller again, looked up before the fork. */
 struct identity {
@@ -52,12 +52,10 @@ static int identity__assume(const struct identity *id)
 /* Never returns: becomes the command, or tells why not by `fd`. */
 static void run_child(int fd, char **argv, const struct identity *id)
 {
-	static const int ours[] = {SIGINT, SIGTERM, SIGPIPE};
 	char go;
 	int err;
 
-	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		signal(ours[i], SIG_DFL);
+	stop__restore();
 	if (read(fd, &go, 1) != 1)
 		_exit(EXIT_RUNTIME); /* the profiler gave up */
 	err = -identity__assume(id);

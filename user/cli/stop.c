@@ -8,6 +8,8 @@
 #include <time.h>
 
 /* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
+static const int changed[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE};
+static struct sigaction inherited[sizeof(changed) / sizeof(changed[0])];
 static volatile sig_atomic_t requested, gave_up, snapshot;
 static atomic_int passed_to;
 static atomic_llong last_ns;
@@ -27,8 +29,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
 
 	(void)context;
 	if (child) {
-		/* SI_KERNEL: typed at the terminal, whose whole foreground group has it already */
-		if (info->si_code != SI_KERNEL)
+		/* SI_KERNEL: typed at the terminal, whose whole foreground group has it already; of a hang-up only the leader hears */
+		if (info->si_code != SI_KERNEL || number == SIGHUP)
 			kill(child, number);
 	} else {
 		/* within a second of the last one, whenever that was: writing may take long, or for ever */
@@ -51,17 +53,31 @@ void stop__install(void)
 	struct sigaction usr1 = {.sa_handler = on_snapshot};
 	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
 
+	for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++)
+		sigaction(changed[i], NULL, &inherited[i]);
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
+	if (signal(SIGHUP, SIG_IGN) != SIG_IGN) /* ignored: nohup(1) */
+		sigaction(SIGHUP, &action, NULL);
 	sigemptyset(&usr1.sa_mask);
 	sigaction(SIGUSR1, &usr1, NULL);
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
 }
 
+void stop__restore(void)
+{
+	for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++)
+		sigaction(changed[i], &inherited[i], NULL);
+}
+
 void stop__pass_to(pid_t child)
 {
+	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+
 	atomic_store(&passed_to, child);
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGQUIT, &action, NULL); /* ends a command, whose profile is then written */
 }
 
 int stop__requested(void)

@@ -12,6 +12,8 @@
 /* Takes the signals over. `child`: the command that they belong to, 0: none. */
 void stop__install(void);
 void stop__pass_to(pid_t child);
+/* In a child before exec: signals are as this program was given them. */
+void stop__restore(void);
 /* The signal that asked to stop, 0: none yet. */
 int stop__requested(void);
 /* Whether SIGUSR1 has asked for a snapshot since the last call. */

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens in the life of a process: threads that outlive the first one, daemons, upgrades, pids used again."""
+import os
+import shutil
+import subprocess
+
+import pytest
+
+import harness
+
+SPIN = "def spin():\n    while True: sum(range(300))\n"
+
+
+def of(result, pid):
+    return [(stack[1:], n) for stack, n in result.stacks if stack[0].startswith("process %d:" % pid)]
+
+
+def test_the_main_thread_ends_first(any_python, target, tmp_path):
+    program = target(any_python, "import ctypes, threading, os\n" + SPIN +
+                     "threading.Thread(target=spin).start()\nready()\nctypes.CDLL(None).pthread_exit(None)\n")
+    with harness.Recording("--all-python", "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 0.2)
+        result = recording.stop()
+    mine = of(result, program.pid)
+    hits, samples = harness.share(mine, "spin", leaf=False)
+    assert hits >= 0.98 * samples > 40, mine[:4]
+
+
+def test_daemons_are_followed(any_python, tmp_path):
+    """Two forks and setsid, parents gone: still a descendant."""
+    code = ("import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
+            "def daemon():\n    end = time.process_time() + 0.3\n    while time.process_time() < end: pass\ndaemon()\n")
+    result = harness.record("-s", "-r", 1000, output=tmp_path / "out.raw", command=any_python.command + ["-c", code])
+    assert result.status == 0 and harness.share(result.stacks, "daemon")[0] >= 200, result
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_the_binary_is_replaced_in_place(when, target, tmp_path):
+    """An upgrade: the file that runs has no name any more."""
+    mine = tmp_path / "bin" / "python3"
+    mine.parent.mkdir()
+    shutil.copy2(os.path.realpath("/usr/bin/python3"), mine)
+    program = target([str(mine)], SPIN + "ready()\nspin()\n")
+
+    def upgrade():
+        shutil.copy2("/bin/true", str(mine) + ".new")
+        os.rename(str(mine) + ".new", mine)
+
+    if when == "before":
+        upgrade()
+    with harness.Recording("-p", program.pid, "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        if when == "during":
+            upgrade()
+        harness.wait_busy(program.pid, 0.2)
+        result = recording.stop()
+    hits, samples = harness.share(result.stacks, "spin", leaf=False)
+    assert hits == samples > 40, result
+
+
+def test_vfork_and_exec_of_another_python(any_python, tmp_path):
+    """The child's samples are those of the program that it became."""
+    script = tmp_path / "child.py"
+    script.write_text("import time\ndef child():\n    end = time.process_time() + 0.05\n"
+                      "    while time.process_time() < end: pass\nchild()\n")
+    code = ("import os, sys\nfor _ in range(10):\n    pid = os.posix_spawn('/usr/bin/python3', ['/usr/bin/python3', %r], "
+            "os.environ)\n    os.waitpid(pid, 0)\n" % str(script))
+    result = harness.record("-s", "-r", 1000, output=tmp_path / "out.raw", command=any_python.command + ["-c", code])
+    assert result.status == 0, result
+    with_child = {stack[0] for stack, _ in result.stacks if "child" in harness.names(stack)}
+    assert len(with_child) == 10 and all(str(script) in label for label in with_child), with_child
+
+
+def test_threads_renamed_while_they_run(any_python, target, tmp_path):
+    program = target(any_python, """
+import ctypes, threading
+name = lambda text: ctypes.CDLL(None).prctl(15, text, 0, 0, 0)
+go = threading.Event()
+def spin():
+    name(b"before")
+    started.set()
+    while not go.is_set(): sum(range(300))
+    name(b"after")
+    while True: sum(range(300))
+started = threading.Event()
+threading.Thread(target=spin, daemon=True).start()
+started.wait()
+ready()
+hear()
+go.set()
+say("renamed")
+hear()
+""")
+    with harness.Recording("-p", program.pid, "-t", "-r", 200, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        program.say("go")
+        assert program.hear() == "renamed"
+        harness.time.sleep(6)  # a thread's name is asked for every five seconds
+        result = recording.stop()
+    threads = {label for stack, _ in result.stacks for label in stack if label.startswith("thread (")}
+    assert any(label.endswith(": after") for label in threads), threads
+
+
+REUSE = """\
+import os, sys, time
+# Two scripts in turn under one pid: each child says its own function's name.
+first, second, python, count = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+for i in range(count):
+    script = (first, second)[i % 2]
+    with open("/proc/sys/kernel/ns_last_pid", "w") as f:
+        f.write(str(base)) if i else None
+    pid = os.fork()
+    if not pid:
+        if i % 4 < 2:
+            (alpha if i % 2 == 0 else beta)()
+            os._exit(0)
+        os.execv(python, [python, "-S", "-E", script])
+    if not i:
+        base = pid - 1
+    os.waitpid(pid, 0)
+"""
+
+
+def test_a_pid_that_is_used_again(any_python, tmp_path):
+    """Births under few pids: no function of one program in another's name."""
+    work = ("import time\ndef %s():\n    end = time.process_time() + 0.004\n    while time.process_time() < end: pass\n")
+    scripts = []
+    for name in "alpha", "beta":
+        scripts.append(tmp_path / (name + "_script.py"))
+        scripts[-1].write_text(work % name + name + "()\n")
+    main = tmp_path / "main.py"
+    main.write_text(work % "alpha" + work % "beta" + REUSE)
+    count = 10000 if os.environ.get("PYBPF_FULL") else 200
+    # The counter of the pids of a namespace of its own: those of the host are nobody's to turn back.
+    words = ["unshare", "--pid", "--fork", "--mount-proc"] + any_python.command + [
+        str(main), str(scripts[0]), str(scripts[1]), any_python.path, str(count)]
+    with harness.Recording("--all-python", "-r", 2000, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        subprocess.run(words, check=True, timeout=1500, env=harness.interpreters.environment())
+        result = recording.stop()
+    assert result.status == 0, result
+    right = wrong = 0
+    for stack, n in result.stacks:
+        for mine, other in ("alpha", "beta"), ("beta", "alpha"):
+            if mine + "_script.py" in stack[0] and "main.py" not in stack[0]:
+                files = " ".join(stack[1:])
+                right += n if mine + "_script" in files else 0
+                wrong += n if other + "_script" in files or "main.py" in files else 0
+        if str(main) in stack[0]:
+            wrong += n if "_script.py:" in " ".join(stack[1:]) else 0
+    assert right > count and wrong == 0, (right, wrong)

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Long recordings: snapshots, one file for each interval, bounded memory; and many processes at once."""
+import os
+import re
+import signal
+
+import harness
+
+STAGES = """
+def stage(name):
+    end = time.process_time() + float(_sys.argv[1])
+    exec("def %s():\\n while time.process_time() < end: pass\\n%s()" % (name, name), {"time": time, "end": end})
+import time
+ready()
+while True:
+    word = hear()
+    if not word: break
+    stage(word)
+    say("done")
+"""
+
+
+def run_stage(program, name):
+    program.say(name)
+    assert program.hear() == "done"
+
+
+def test_snapshots(any_python, target, tmp_path):
+    """Each has what there was until then, and the end has all."""
+    program, out = target(any_python, STAGES, 0.3), tmp_path / "out.raw"
+    with harness.Recording("-p", program.pid, "-r", 500, "--json", output=out) as recording:
+        recording.sampling()
+        seen = []
+        for number, name in enumerate(["one", "two", "three"], 1):
+            run_stage(program, name)
+            recording.send(signal.SIGUSR1)
+            while sum(line.startswith("Wrote ") for line in recording.heard) < number:
+                recording.heard.append(harness._line(recording, recording.process.stderr, harness.PATIENCE))
+            seen.append(harness.parse_raw(out.read_bytes()))
+        run_stage(program, "four")
+        result = recording.stop()
+    assert result.status == 0, result
+    totals = [sum(n for _, n in stacks) for stacks in seen + [result.stacks]]
+    assert totals == sorted(totals) and len(set(totals)) == 4, totals
+    for count, stacks in enumerate(seen + [result.stacks], 1):
+        for number, name in enumerate(["one", "two", "three", "four"], 1):
+            assert (harness.share(stacks, name)[0] > 50) == (number <= count), (name, count)
+    assert result.accounts["samples"]["written"] == totals[-1]
+    assert [p.name for p in tmp_path.iterdir() if "out" in p.name] == ["out.raw"]
+
+
+def test_rotation(any_python, target, tmp_path):
+    """One file for each interval, with the time in its name; no sample is in two of them, and none is missing."""
+    program, folder = target(any_python, STAGES, 0.2), tmp_path / "parts"
+    folder.mkdir()
+    with harness.Recording("-p", program.pid, "-r", 500, "--rotate", "1s", output=folder / "out.raw") as recording:
+        recording.sampling()
+        names = ["stage%d" % number for number in range(12)]
+        for name in names:
+            run_stage(program, name)
+        result = recording.stop()
+    assert result.status == 0, result
+    files = sorted(folder.iterdir())
+    assert len(files) >= 2, files
+    assert all(re.fullmatch(r"out-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\.raw", f.name) for f in files), files
+    parts = [harness.parse_raw(f.read_bytes()) for f in files]
+    order = []
+    for part in parts:
+        order += [name for name in names if harness.share(part, name)[0] > 0]
+    assert sorted(set(order), key=names.index) == names, order  # complete
+    assert order == sorted(order, key=names.index) and len(order) <= len(names) + len(parts) - 1, order  # in order
+    for name in names:
+        assert 50 <= sum(harness.share(part, name)[0] for part in parts) <= 150, name
+    said = [int(n) for n in re.findall(r"Samples: (\d+)", result.stderr)]
+    assert sum(said) == sum(n for part in parts for _, n in part), result
+
+
+def test_the_limit_of_memory_is_reported_and_not_fatal(any_python, target, tmp_path):
+    """Ever new stacks: a limit that is reached at once keeps what there is, and counts the rest."""
+    program = target(any_python, """
+import random
+def make(i):
+    space = {}
+    exec("def f%d(n):\\n    if n: return fs[random.randrange(len(fs))](n - 1)\\n    return sum(range(200))" % i,
+         {"random": random, "fs": fs}, space)
+    return space["f%d" % i]
+fs = []
+fs += [make(i) for i in range(300)]
+ready()
+while True:
+    fs[0](60)
+""")
+    with harness.Recording("-p", program.pid, "-r", 5000, "--json", "--max-memory", "16M",
+                           output=tmp_path / "out.raw") as recording:
+        recording.hear("pybpf: the limit of --max-memory")
+        harness.wait_busy(program.pid, 1)
+        result = recording.stop()
+    assert result.status == 0, result
+    accounts = result.accounts
+    assert accounts["truncated"]["memory_limit"] > 0, accounts
+    assert accounts["samples"]["taken"] == accounts["samples"]["written"] + accounts["samples"]["lost"]
+    assert accounts["samples"]["written"] == result.samples
+
+
+CROWD = """
+import os, threading, time
+def wait(): time.sleep(0.05 + os.getpid() % 50 / 1000); return sum(range(100))
+def work():
+    while True: wait()
+processes, threads = int(_sys.argv[1]), int(_sys.argv[2])
+for number in range(processes):
+    if not os.fork():
+        for _ in range(threads // processes + (number < threads % processes) - 1):
+            threading.Thread(target=work, daemon=True).start()
+        work()
+ready()
+hear()
+"""
+
+
+def status_kb(pid, name):
+    with open("/proc/%d/status" % pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(name))
+
+
+def test_a_crowd(any_python, target, tmp_path):
+    """Hundreds of processes, thousands of threads: none lost, little memory."""
+    full = bool(os.environ.get("PYBPF_FULL"))
+    program = target(any_python, CROWD, *((300, 2000) if full else (100, 600)))
+    with harness.Recording("--all-python", "-r", 100, "--json", "-d", 20 if full else 3,
+                           output=tmp_path / "out.raw") as recording:
+        begin = harness.time.monotonic()
+        recording.sampling()
+        started = harness.time.monotonic() - begin
+        result = recording.finish()
+    accounts = result.accounts
+    program.say("end")
+    print(accounts, "start-up %.2f s" % started)
+    assert accounts["samples"]["lost"] == 0, accounts
+    assert accounts["cost"]["peak_rss_bytes"] <= 64 << 20, accounts
+    mine = {stack[0] for stack, _ in result.stacks if str(program.script) in stack[0]}
+    assert len(mine) > 20, len(mine)
