@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import harness
 import pytest
@@ -92,6 +93,29 @@ def test_control_c_reaches_the_command(any_python, tmp_path):
         os.kill(it.pid, signal.SIGINT)
         result = it.finish()
     assert result.status == 7, result
+
+
+def test_signals_after_the_command_are_for_the_recording(any_python, tmp_path):
+    """With -s it goes on while a child lives, but the command's pid is nobody's any more."""
+    stop, pid = tmp_path / "stop", tmp_path / "pid"
+    code = ("import os\nif os.fork():\n    open(%r, 'w').write('%%d\\n' %% os.getpid())\n    os._exit(4)\n"
+            "os.closerange(0, 3)\n" # or the pipes would be open as long as it lives
+            "while not os.path.exists(%r):\n    sum(range(300))\n" % (str(pid), str(stop)))
+    try:
+        with harness.Recording("-s", "-r", 500, output=tmp_path / "out.raw",
+                               command=any_python.command + ["-c", code]) as it:
+            it.sampling()
+            while not pid.exists() or not pid.read_text().endswith("\n"):
+                assert it.process.poll() is None
+                time.sleep(0.01)
+            while os.path.exists("/proc/%d" % int(pid.read_text())): # until its status was taken
+                assert it.process.poll() is None
+                time.sleep(0.01)
+            os.kill(it.pid, signal.SIGTERM)
+            result = it.finish()
+    finally:
+        stop.touch()
+    assert result.status == 4, result
 
 
 def test_children_of_the_command(any_python, tmp_path):

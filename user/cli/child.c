@@ -117,9 +117,17 @@ int child__go(struct child *c, const char *name, struct err *e)
 
 int child__poll(struct child *c)
 {
-	if (c->pid && !c->ended && waitpid(c->pid, &c->status, WNOHANG) == c->pid)
+	siginfo_t info = {0};
+
+	if (c->pid && !c->ended && !waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid)
 		c->ended = 1;
 	return c->ended;
+}
+
+void child__reap(struct child *c)
+{
+	if (c->ended && !c->reaped && waitpid(c->pid, &c->status, 0) == c->pid)
+		c->reaped = 1;
 }
 
 int child__exit_code(const struct child *c)

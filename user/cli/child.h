@@ -10,8 +10,8 @@
 struct child {
 	pid_t pid; /* 0: none */
 	int go_fd;
-	int status; /* as waitpid gives it, once it has ended */
-	int ended;
+	int status; /* as waitpid gives it, once reaped */
+	int ended, reaped;
 };
 
 /* Forks; the child waits before its exec. 0 or -errno. */
@@ -20,7 +20,9 @@ int child__prepare(struct child *c, char **argv, struct err *e);
 int child__go(struct child *c, const char *name, struct err *e);
 /* Whether it has ended; does not wait. */
 int child__poll(struct child *c);
-/* Its own exit code, or 128 + N when signal N killed it. */
+/* Takes the status of one that has ended: from here on its pid may become another process's. */
+void child__reap(struct child *c);
+/* Its own exit code, or 128 + N when signal N killed it; once reaped. */
 int child__exit_code(const struct child *c);
 /* Ends a child that was prepared and never let go. */
 void child__cancel(struct child *c);

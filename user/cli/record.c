@@ -248,9 +248,13 @@ static int sample(struct run *r, const char **why, struct err *e)
 			*why = "Stopped sampling because Control-C pressed";
 			return 0;
 		}
-		if (child__poll(&r->child) && !r->opts.follow_children) {
-			*why = "Stopped sampling because the command ended";
-			return 0;
+		if (child__poll(&r->child)) {
+			stop__pass_to(0); /* what comes now is for us: its pid will be another's */
+			child__reap(&r->child);
+			if (!r->opts.follow_children) {
+				*why = "Stopped sampling because the command ended";
+				return 0;
+			}
 		}
 		if (err > 0) {
 			*why = "Stopped sampling because process exited";

@@ -15,6 +15,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "collect/loadlog.h"
 #include "pybpf.skel.h"
 
 #define MAX_LAYOUTS 256
@@ -41,52 +42,19 @@ struct kernel {
 	void *arg;
 };
 
-/* What libbpf says at the load goes into the error's text: the verifier's reason, else the last line. */
-struct load_log {
-	char last[256];
-	bool verifier; /* `last` is what the verifier has said, which tells most */
-};
-static __thread struct load_log load_log;
-
-/* The line of the verifier's log that comes before its statistics. False when there is none. */
-static bool verifier_reason(const char *text, char *reason, size_t size)
-{
-	const char *end = strstr(text, "BEGIN PROG LOAD LOG") ? strstr(text, "\nprocessed ") : NULL;
-	const char *start = end;
-
-	if (!end)
-		return false;
-	while (start > text && start[-1] != '\n')
-		start--;
-	snprintf(reason, size, "%.*s", (int)(end - start), start);
-	return true;
-}
-
-static int keep_last_line(enum libbpf_print_level level, const char *format, va_list args)
-{
-	_cleanup_free_ char *text = NULL;
-
-	if (level != LIBBPF_WARN || load_log.verifier || vasprintf(&text, format, args) < 0)
-		return 0;
-	load_log.verifier = verifier_reason(text, load_log.last, sizeof(load_log.last));
-	if (!load_log.verifier)
-		snprintf(load_log.last, sizeof(load_log.last), "%.*s", (int)strcspn(text, "\n"), text);
-	return 0;
-}
-
 static int load_error(struct err *e, int code)
 {
 	if (code == -EPERM || code == -EACCES)
 		return err__set(e, -EPERM,
 				"the kernel does not permit loading BPF programs (%s): run as root, or with "
 				"CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; a container needs them too",
-				load_log.last);
+				loadlog__text());
 	if (access("/sys/kernel/btf/vmlinux", R_OK))
 		return err__set(e, -ENOTSUP,
 				"this kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel with "
 				"CONFIG_DEBUG_INFO_BTF=y");
 	return err__set(e, code == -ENOMEM ? code : -ENOTSUP, "the BPF program could not be loaded: %s (%s)",
-			strerror(-code), load_log.last);
+			strerror(-code), loadlog__text());
 }
 
 /* Room for the samples of four seconds on each CPU: for so long user space may be kept from running. */
@@ -212,9 +180,8 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 	if (!k)
 		return err__errno(e, -ENOMEM, "loading the BPF program");
 	k->stats_fd = -1;
-	load_log = (struct load_log){0};
 	libbpf_set_strict_mode(LIBBPF_STRICT_ALL); /* what 1.0 does anyway: errors are negative errnos */
-	libbpf_set_print(keep_last_line);
+	loadlog__begin();
 	k->skel = pybpf_bpf__open();
 	if (!k->skel) {
 		err = load_error(e, -errno);

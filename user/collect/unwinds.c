@@ -39,6 +39,7 @@ struct unwinds {
 	struct vec(bool) asked; /* by id of the binary */
 	bool busy, stop, ready;
 	struct unwinds_counts counts;
+	uint32_t blocks; /* in use */
 
 	/* the thread's own: tables of earlier runs (NULL where there can be none), how far the kernel's arrays are filled */
 	struct unwind_cache *cache;
@@ -204,6 +205,7 @@ static void make_table(struct unwinds *u, const struct request *r)
 	}
 	u->counts.rules = u->rules;
 	u->counts.pages = u->pages;
+	u->blocks = u->block;
 	pthread_mutex_unlock(&u->lock);
 	unwind_table__free(table);
 }
@@ -338,7 +340,7 @@ void unwinds__counts(struct unwinds *u, struct unwinds_counts *out)
 {
 	pthread_mutex_lock(&u->lock);
 	*out = u->counts;
-	out->kernel_bytes = (uint64_t)u->block * sizeof(struct unwind_block) +
+	out->kernel_bytes = (uint64_t)u->blocks * sizeof(struct unwind_block) +
 			    (uint64_t)u->fds.max_pages * sizeof(struct unwind_page) +
 			    (uint64_t)u->fds.max_rules * sizeof(struct unwind_rule) +
 			    (uint64_t)u->fds.max_tables * sizeof(struct unwind_table_info) +
