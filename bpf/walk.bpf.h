@@ -5,7 +5,7 @@
  * From 3.11 on frames lie one behind the other in chunks of the data stack, so one read of up to 4 KB that ends
  * just above a frame holds the next 20-40 of them, and `previous` is followed inside that copy. Cost: about
  * 80 ns a read and a few ns a frame. Frames in generators and of 3.10 and before lie in the heap: a read
- * each.
+ * for one, or for some that lie side by side.
  *
  * walk_batch is a global function: the verifier checks it once, and the caller's loop over it stays small on
  * every kernel. (bpf_loop would need 5.17 and a second shape of the loop for kernels without it.)
@@ -304,17 +304,30 @@ static __always_inline int tstate__resolve_got(struct proc_info *proc, __u64 tp)
 	return PYBPF_OK;
 }
 
-/* How many bytes of a thread state are read at once, from its frame on: whatever a walk needs. 0: it would be too much. */
+/* Where in what is read at once of a thread state, from its frame on, a member lies. */
+static __always_inline __u32 tstate__at(const struct py_layout *lay, __u32 member)
+{
+	return member - lay->tstate_frame;
+}
+
+/* Whether the data stack's chunk is read with the frame; with _PyCFrames its top and limit as well, and their root. */
+static __always_inline bool tstate__has_chunk(const struct py_layout *lay)
+{
+	return lay->tstate_chunk != PYBPF_NO_OFFSET &&
+	       tstate__at(lay, lay->tstate_chunk) <= TSTATE_WINDOW - 24 - CFRAME_ROOT;
+}
+
+/* How many bytes of a thread state are read at once: whatever a walk needs, up to TSTATE_WINDOW. */
 static __always_inline __u32 tstate__span(const struct py_layout *lay)
 {
-	__u32 end = lay->tstate_frame + 8;
+	__u32 span = 8, thread;
 
-	if (lay->tstate_chunk != PYBPF_NO_OFFSET) /* the chunk, its top and its limit, CFRAME_ROOT */
-		end = lay->tstate_chunk + (lay->flags & PY_LAYOUT_CFRAME ? 24 + CFRAME_ROOT : 8);
-	if (lay->runtime_current && end < lay->tstate_thread_id + 8u)
-		end = lay->tstate_thread_id + 8;
-	end -= lay->tstate_frame;
-	return end <= TSTATE_WINDOW ? end : 0;
+	if (tstate__has_chunk(lay))
+		span = tstate__at(lay, lay->tstate_chunk) + (lay->flags & PY_LAYOUT_CFRAME ? 24 + CFRAME_ROOT : 8);
+	thread = tstate__at(lay, lay->tstate_thread_id);
+	if (lay->runtime_current && thread <= TSTATE_WINDOW - 8 && span < thread + 8)
+		span = thread + 8;
+	return span;
 }
 
 /* Reads what a walk needs of a thread state to the start of s->buf. 0 or -EFAULT. */
@@ -330,7 +343,7 @@ static __always_inline int tstate__read(struct scratch *s, const struct py_layou
 /* A word of the thread state whose beginning is in s->buf. */
 static __always_inline __u64 tstate__u64(const struct scratch *s, const struct py_layout *lay, __u32 member)
 {
-	return *(const __u64 *)(s->buf + ((member - lay->tstate_frame) & (TSTATE_WINDOW - 1)));
+	return *(const __u64 *)(s->buf + (tstate__at(lay, member) & (TSTATE_WINDOW - 1)));
 }
 
 /*
@@ -344,7 +357,7 @@ static __always_inline __u64 tstate__holder(struct scratch *s, const struct proc
 	__u64 current = 0;
 
 	/* pthread_self() is the thread pointer on x86-64; where it is not, none is the holder */
-	if (!lay->runtime_current || !tp ||
+	if (!lay->runtime_current || !tp || tstate__at(lay, lay->tstate_thread_id) > TSTATE_WINDOW - 8 ||
 	    bpf_probe_read_user(&current, sizeof(current), (void *)(proc->runtime + lay->runtime_current)) ||
 	    !current || tstate__read(s, lay, current) || tstate__u64(s, lay, lay->tstate_thread_id) != tp)
 		return 0;
@@ -406,8 +419,8 @@ static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const 
 	if (!frame && !before) /* the root itself */
 		return frame;
 	s->open = NO_FRAME;
-	if (in + 8 <= tstate__span(&s->lay))
-		s->outer = *(const __u64 *)(s->buf + (in & (TSTATE_WINDOW - 1)));
+	if (in <= tstate__span(&s->lay) - 8)
+		s->outer = *(const __u64 *)(s->buf + (in & (TSTATE_WINDOW - 1))); /* the root's */
 	else if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)at))
 		s->outer = NO_FRAME;
 	if ((!s->outer && before - tstate >= PAGE_BYTES) ||
@@ -439,11 +452,13 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->stop = lay->base_frame == PYBPF_NO_OFFSET ? 0 : tstate + lay->base_frame;
 	s->hash = s->identity;
 	frame = tstate__u64(s, lay, lay->tstate_frame);
-	if (lay->tstate_chunk != PYBPF_NO_OFFSET)
+	if (tstate__has_chunk(lay))
 		chunk[0] = tstate__u64(s, lay, lay->tstate_chunk);
 	if (cframes) {
-		chunk[1] = tstate__u64(s, lay, lay->tstate_chunk + 8);
-		chunk[2] = tstate__u64(s, lay, lay->tstate_chunk + 16);
+		if (tstate__has_chunk(lay)) {
+			chunk[1] = tstate__u64(s, lay, lay->tstate_chunk + 8);
+			chunk[2] = tstate__u64(s, lay, lay->tstate_chunk + 16);
+		}
 		if (!frame)
 			return PYBPF_NO_PYTHON;
 		s->cframe = frame;

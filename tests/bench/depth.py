@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """ns per sample in the kernel against the depth of the stack, and the fit `fixed + slope * frames`.
 
-One recorder watches a pair of processes for each kind of stack and depth, one on each of two CPUs; one pair runs at a
-time, by turns. The stacks are known, as nearly all are in a long recording. Runs of the program that took no sample
-(the timer is faster than the sampling rate; other processes run, too) are subtracted at what such a run costs by itself.
+One recorder watches a pair of processes for each kind of stack and depth, one on each of two CPUs; one pair
+runs at a time, by turns. The stacks are known, as nearly all are in a long recording. Runs of the program that
+took no sample (the timer is faster than the sampling rate; other processes run, too) are subtracted at what such a run
+costs by itself.
 """
 import statistics
 import time

@@ -6,8 +6,8 @@ usage: run.py   with what is wanted in the environment (or on make's command lin
     ONLY=a,b        parts: depth, rates, slowdown, user, start, native, tables
     QUICK=1         fewer rounds
     AGAINST=PATH    a second pybpf, measured by turns with this one in `depth` and `native`
-Needs root. What varies is measured by turns and given as the median; other programs of the machine disturb it nevertheless, so
-that the load is told as well.
+Needs root. What varies is measured by turns and given as the median; other programs of the machine disturb it
+nevertheless, so that the load is told as well.
 """
 import glob
 import json
@@ -144,14 +144,16 @@ def part_slowdown(spy):
     found = slowdown.measure(python.command, CPUS[-1], profilers, rounds(12))
     names = list(dict.fromkeys(name for name, _ in profilers))
     table("slowdown of a %s program 20 frames deep; interrupts are those of a timer at the rate of pybpf's, with no "
-          "program behind it: what they cost is up to the machine, most in virtual ones" % python.id, ["profiler", *("%d Hz" % rate for rate in rates)],
+          "program behind it: what they cost is up to the machine, most in virtual ones" % python.id,
+          ["profiler", *("%d Hz" % rate for rate in rates)],
           [[name] + [percent(found[name, rate]) for rate in rates] for name in names])
     return {"%s at %d Hz" % key: value for key, value in found.items()}
 
 
 def demo():
     """Two busy programs that are like real ones."""
-    return [["/usr/bin/python3", os.path.join(ROOT, "scripts", "demo", name)] for name in ("simulation.py", "service.py")]
+    folder = os.path.join(ROOT, "scripts", "demo")
+    return [["/usr/bin/python3", os.path.join(folder, name)] for name in ("simulation.py", "service.py")]
 
 
 def part_user(spy):
@@ -212,8 +214,8 @@ def part_native(_):
     programs = [PYBPF] + ([AGAINST] if AGAINST else [])
     medians, _ = depth.measure(programs, {"C, without frame pointers": lambda n: [
         os.path.join(BUILD, "tests", "deep"), str(n)]}, (10, 50, 200, 800), RATE, rounds(15), CPUS, options=["-n"])
-    return print_depth("-n: ns of a sample in the kernel against native frames, known tables, at %d Hz" % RATE, programs,
-                       ["C, without frame pointers"], medians)
+    return print_depth("-n: ns of a sample in the kernel against native frames, known tables, at %d Hz" % RATE,
+                       programs, ["C, without frame pointers"], medians)
 
 
 def part_tables(_):

@@ -2,8 +2,8 @@
 """How much slower a program becomes while it is profiled.
 
 It does the same piece of work over and over and says how long each took; stretches with and without a profiler take
-turns. The piece's time is the thread's CPU time, which interrupts count to, so that other processes hardly matter; where
-the kernel keeps the time of interrupts apart, it is wall time.
+turns. The piece's time is the thread's CPU time, which interrupts count to, so that other processes hardly matter;
+where the kernel keeps the time of interrupts apart, it is wall time.
 """
 import ctypes
 import glob
@@ -103,10 +103,11 @@ def measure(python, cpu, profilers, rounds, seconds=0.5):
 
 
 class Timer:
-    """The interrupts alone: perf's clock on one CPU at the ticks of pybpf (1.06 for each sample), with no program behind."""
+    """The interrupts alone: perf's clock on one CPU at the ticks of pybpf (1.06 for each sample), no program behind."""
 
     def __init__(self, cpu, rate):
-        attr = struct.pack("<IIQQQQQ", 1, 64, 0, int(1e9 / rate / 1.0618), 0, 0, 1 << 7)  # PERF_COUNT_SW_CPU_CLOCK, exclude_idle
+        # PERF_TYPE_SOFTWARE, size, PERF_COUNT_SW_CPU_CLOCK, period, ..., exclude_idle
+        attr = struct.pack("<IIQQQQQ", 1, 64, 0, int(1e9 / rate / 1.0618), 0, 0, 1 << 7)
         self.fd = ctypes.CDLL(None, use_errno=True).syscall(SYS_PERF_EVENT_OPEN, attr.ljust(64, b"\0"), -1, cpu, -1, 8)
         if self.fd < 0:
             raise OSError(ctypes.get_errno(), "perf_event_open")

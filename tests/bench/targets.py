@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs to be profiled. They are stopped and continued by their maker, so that one of many runs at a time, and are of
-real-time priority: while one runs, nothing else does on its CPU."""
+"""Programs to be profiled. They are stopped and continued by their maker, so that one of many runs at a time. Some are
+of real-time priority: while one runs, nothing else does on its CPU."""
 import os
 import signal
 import subprocess
