@@ -81,7 +81,7 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 	err = proc__stat(pid, &st);
 	if (err)
 		return err__errno(e, err, "process %d", (int)pid);
-	if (st.kernel_thread || st.state == 'Z' || st.state == 'X')
+	if (st.kernel_thread || (st.state == 'Z' && st.threads <= 1) || st.state == 'X')
 		return 0;
 	err = proc_maps__open(pid, &maps, e);
 	if (err)

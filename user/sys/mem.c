@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "base/cleanup.h"
+#include "sys/proc.h"
 
 struct mem_file {
 	struct memory_reader reader;
@@ -99,6 +100,7 @@ int memory__open_process(pid_t pid, struct memory_reader **out, struct err *e)
 	char path[64];
 	int why;
 
+	pid = proc__thread_with_memory(pid);
 	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {

@@ -183,12 +183,27 @@ int proc__cgroups(pid_t pid, struct str *out)
 	return str__add(out, buf, (size_t)n);
 }
 
+pid_t proc__thread_with_memory(pid_t pid)
+{
+	struct proc_stat stat;
+	struct proc_pids it;
+	pid_t tid;
+
+	if (proc__stat(pid, &stat) || stat.state != 'Z' || stat.threads <= 1 || proc_threads__open(&it, pid, NULL))
+		return pid;
+	do
+		tid = proc_pids__next(&it);
+	while (tid == pid);
+	proc_pids__close(&it);
+	return tid ? tid : pid;
+}
+
 int proc__exe(pid_t pid, struct str *out)
 {
 	char path[64], target[4096];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)proc__thread_with_memory(pid));
 	n = readlink(path, target, sizeof(target));
 	if (n < 0)
 		return errno == ENOENT ? -ESRCH : -errno;

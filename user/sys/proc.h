@@ -81,6 +81,12 @@ int proc__cmdline(pid_t pid, size_t max, struct str *out);
 /* /proc/PID/cgroup: a line for each hierarchy, "ID:CONTROLLERS:PATH", v2's ("0::PATH") last. */
 int proc__cgroups(pid_t pid, struct str *out);
 
+/*
+ * The thread by whose folder in /proc the memory of a process is seen (fs/proc/base.c: each thread has one, though they are not
+ * listed): `pid` itself, unless the first thread has ended before the others. A zombie has given up its memory, they have not.
+ */
+pid_t proc__thread_with_memory(pid_t pid);
+
 /* What /proc/PID/exe points to, " (deleted)" included. */
 int proc__exe(pid_t pid, struct str *out);
 

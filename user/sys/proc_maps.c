@@ -28,7 +28,7 @@ int proc_maps__open(pid_t pid, struct proc_maps **out, struct err *e)
 	char path[64];
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)proc__thread_with_memory(pid));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err__errno(e, errno == ENOENT ? -ESRCH : -errno,
@@ -184,6 +184,7 @@ int proc__open_mapping(pid_t pid, const struct proc_map *map)
 
 	if (!map->ino || map->path[0] != '/')
 		return -ENOENT;
+	pid = proc__thread_with_memory(pid);
 	if (asprintf(&path, "/proc/%d/map_files/%llx-%llx", (int)pid, (unsigned long long)map->start,
 		     (unsigned long long)map->end) < 0) {
 		path = NULL;
