@@ -37,6 +37,11 @@ static __always_inline void native__begin(struct scratch *s)
 	s->native_sp = s->regs[19];
 	s->native_fp = s->regs[4];
 	s->native_lr = 0;
+	/*
+	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
+	 * its function, as that of __restore_rt is.
+	 */
+	s->native_inexact = s->regs[11] == s->regs[16];
 #pragma unroll
 	for (unsigned int i = 0; i < sizeof(order); i++)
 		by_dwarf[i] = s->regs[order[i]];
@@ -49,6 +54,7 @@ static __always_inline void native__begin(struct scratch *s)
 	s->native_sp = s->regs[31];
 	s->native_fp = s->regs[29];
 	s->native_lr = s->regs[30] & NATIVE_PC_MASK;
+	s->native_inexact = 0;
 #endif
 }
 
@@ -383,7 +389,6 @@ static __always_inline void native__find_space(struct scratch *s, __u32 pid)
 /* The native stack, behind the Python frames in s->frames, from the registers in s on. Sets s->native_outcome. */
 static __always_inline void native__walk(struct scratch *s, __u32 cpu)
 {
-	s->native_inexact = 0;
 	s->native_cfa = 0;
 	s->entry_next = 0;
 	s->entry_lost = s->entry_count > MAX_ENTRIES;
