@@ -119,19 +119,26 @@ def is_whole(stack):
         or any("(<frozen " in label for label in stack))
 
 
-def test_short_processes_one_after_the_other(any_python, tmp_path):
+@pytest.mark.parametrize("kind", ["static", "shared"])
+def test_short_processes_one_after_the_other(kind, tmp_path):
+    found = [i for i in harness.interpreters.find() if kind in i.kinds and not i.root
+             and not i.kinds & harness.interpreters.SPECIAL and (3, 11) <= i.version < (3, 15)]
+    if not found:
+        pytest.skip("no %s interpreter" % kind)
+    python = found[-1]
     script = tmp_path / "short_lived.py"
     script.write_text(SHORT)
     count, seconds = (1000, 60) if FULL else (150, 6)
     said, result = run_under_recording(
-        tmp_path, (any_python, SPAWNER, [script, count, seconds] + any_python.command))
+        tmp_path, (python, SPAWNER, [script, count, seconds] + python.command))
     ours = [(stack, n) for stack, n in result.stacks if any(
         label.startswith("process ") and str(script) in label and "program.py" not in label for label in stack[:2])]
     assert len({stack[0] for stack, _ in ours}) == count
     judge(ours, said["used"], 1000, is_whole)
-    # no process is without its own function
+    # No process is without its own function. One whose Python is a library has none until user space, which may have to
+    # wait for a CPU as long as such a process lives, has been told of the mapping.
     named = {stack[0] for stack, _ in ours if "inner" in harness.names(stack)}
-    assert len(named) >= 0.98 * count, (len(named), count)
+    assert len(named) >= (0.99 if kind == "static" else 0.9) * count, (len(named), count)
 
 
 def test_fork_storm(any_python, tmp_path):
