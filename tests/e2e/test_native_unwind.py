@@ -72,7 +72,7 @@ def test_whole_and_true(program, record, kernel):
     run = subprocess.Popen([str(program), "1"], stdout=subprocess.PIPE)
     try:
         assert run.stdout.readline() == b"ready\n"
-        ran = record("-n", "-p", run.pid, "-r", 4000, "-d", SAMPLES / 1000, *["--kernel"] * kernel)
+        ran = record("-n", "-p", run.pid, "-r", 4000, "-d", SAMPLES / 1000, "--verbose", *["--kernel"] * kernel)
     finally:
         run.kill()
         run.wait()
@@ -97,3 +97,5 @@ def test_whole_and_true(program, record, kernel):
     expected = judged * 0.001
     assert sum(marked.values()) <= expected + 3 * expected ** 0.5, marked
     assert bool(in_kernel) == kernel
+    tables, rows = re.search(r"Unwind tables: (\d+), (\d+) rows", ran.stderr).groups()
+    assert int(tables) >= 3 and int(rows) > 1000  # its own, libc's, libstdc++'s

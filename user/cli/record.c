@@ -280,14 +280,23 @@ static int write_json(struct run *r, const char *path, struct err *e)
 	return output__commit(take_ptr(r->json), e);
 }
 
+static void print_tables(const struct unwinds_counts *t)
+{
+	fprintf(stderr, "Unwind tables: %u, %llu rows, %llu KB of the kernel's memory, made in %.1f ms; %u files have none, "
+		"%u found no room\n", t->tables, (unsigned long long)t->rows, (unsigned long long)t->kernel_bytes / 1024,
+		(double)t->build_ns / 1e6, t->absent, t->full);
+}
+
 /* Writes what was recorded. 0; -ENODATA when there is nothing; or -errno. */
 static int finish(struct run *r, struct err *e)
 {
 	const struct profile_accounts *a;
 	_cleanup_free_ char *path = NULL;
+	struct unwinds_counts tables;
 	int err;
 
 	r->profile = collect__take_profile(r->collect);
+	collect__unwinding(r->collect, &tables);
 	collect__free(take_ptr(r->collect));
 	a = profile__accounts(r->profile);
 	if (stop__gave_up())
@@ -308,6 +317,8 @@ static int finish(struct run *r, struct err *e)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (!r->opts.quiet)
 		accounts__print(a, stderr);
+	if (r->opts.verbose)
+		print_tables(&tables);
 	return err;
 }
 

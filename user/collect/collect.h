@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "collect/unwinds.h"
 #include "store/profile.h"
 #include "target/cgroups.h"
 
@@ -68,6 +69,8 @@ void collect__accounts(struct collect *c, struct profile_accounts *out);
 uint64_t collect__elapsed_ns(const struct collect *c);
 uint64_t collect__live_processes(const struct collect *c);
 uint32_t collect__cpus(const struct collect *c);
+/* The unwind tables of native code; all zeros where there are none. */
+void collect__unwinding(const struct collect *c, struct unwinds_counts *out);
 
 /* What the user should know of an interpreter that was met, one line, each told once; NULL: nothing new. See interps.h. */
 const char *collect__next_notice(struct collect *c);

@@ -196,6 +196,13 @@ uint32_t collect__cpus(const struct collect *c)
 	return c->cpus;
 }
 
+void collect__unwinding(const struct collect *c, struct unwinds_counts *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (c->unwinds)
+		unwinds__counts(c->unwinds, out);
+}
+
 const char *collect__next_notice(struct collect *c)
 {
 	if (c->full && !c->told_full) {
