@@ -250,13 +250,16 @@ static __always_inline int sample__python(struct scratch *s, const struct task_v
 {
 	struct proc_info *p = &s->known;
 	__s64 slot = p->slot[0];
-	__u64 tstate = tstate__holder(s, p, &s->lay, task->thread_pointer);
+	__u64 held = slot ? tstate__holder(s, p, &s->lay, task->thread_pointer) : 0, tstate = held;
 	int outcome = PYBPF_OK;
 
 	if (!tstate) {
 		outcome = walk__find_tstate(p, &s->lay, task->thread_pointer, &tstate);
-		if (p->slot[0] != slot)
+		if (p->slot[0] != slot) { /* for the first time, and user space waits for it: the GIL's holder comes later */
 			proc__remember(s);
+			held = tstate__holder(s, p, &s->lay, task->thread_pointer);
+			tstate = held ? held : tstate;
+		}
 		if (!tstate && p->flags & PROC_LISTED)
 			tstate = tstate__listed(s, task);
 		if (outcome == PYBPF_OK && !tstate)
