@@ -21,7 +21,8 @@
 #include "unwind/cache.h"
 #include "unwind/table.h"
 
-#define SPARE_BLOCKS 8 /* 512 KB, more than a libpython and a libc take */
+#define SPARE_BLOCKS 8  /* 512 KB, more than a libpython and a libc take */
+#define SPARE_MAX    64 /* where there are many tables: 4 MB */
 
 struct request {
 	uint32_t id; /* of the binary, and of its table in the kernel */
@@ -65,14 +66,22 @@ static int put_array(int fd, uint32_t first, uint32_t n, const void *values)
 	return err;
 }
 
+/* How many to have in hand: the more there are, the more are wanted soon. */
+static uint32_t spare_blocks(const struct unwinds *u)
+{
+	uint32_t n = u->block / 2;
+
+	return n < SPARE_BLOCKS ? SPARE_BLOCKS : n < SPARE_MAX ? n : SPARE_MAX;
+}
+
 /*
  * Blocks more for the kernel, empty. Putting them into their map waits until all BPF programs that run have ended, 10-20 ms
  * (kernel/bpf/syscall.c, maybe_wait_bpf_programs), once for all from 5.19 on: they are made before they are needed.
  */
-static int make_blocks(struct unwinds *u, uint32_t n)
+static int make_blocks(struct unwinds *u)
 {
-	uint32_t first = (uint32_t)u->made.len, keys[SPARE_BLOCKS], done;
-	int fds[SPARE_BLOCKS], err = 0;
+	uint32_t first = (uint32_t)u->made.len, keys[SPARE_MAX], n = spare_blocks(u), done;
+	int fds[SPARE_MAX], err = 0;
 
 	if (first >= u->fds.max_blocks || vec__reserve(&u->made, first + n))
 		return -ENOSPC;
@@ -117,7 +126,7 @@ static int room_for(struct unwinds *u, uint32_t n)
 		return 0;
 	err = put_block(u);
 	if (!err && u->made.len <= u->block)
-		err = make_blocks(u, 1);
+		err = make_blocks(u);
 	if (err)
 		return err;
 	if (u->block) {
@@ -224,7 +233,7 @@ static void *work(void *arg)
 
 		while (!u->queue.len && !u->stop) {
 			pthread_mutex_unlock(&u->lock);
-			spare = u->made.len < u->block + SPARE_BLOCKS / 2 && !make_blocks(u, SPARE_BLOCKS);
+			spare = u->made.len < u->block + spare_blocks(u) / 2 && !make_blocks(u);
 			pthread_mutex_lock(&u->lock);
 			u->ready |= !spare;
 			if (u->ready)
