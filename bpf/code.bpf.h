@@ -145,6 +145,7 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 	r->flags = 0;
 	if (!fingerprint) {
 		r->missing = CODE_PART_OBJECT;
+		s->unannounced = cfg_wakeup_bytes;
 		return emit__record(s, r, sizeof(*r));
 	}
 	r->type_addr = object__u64(s, s->lay.code_type);
@@ -172,6 +173,8 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 	at += r->linetab_bytes;
 	if (at > sizeof(s->code_data))
 		return -EAGAIN;
+	if (r->missing) /* for user space to read, as long as it is there: it is woken at once */
+		s->unannounced = cfg_wakeup_bytes;
 	if (emit__record(s, r, sizeof(*r) + at))
 		return -EAGAIN;
 	s->shared.codes++;
