@@ -99,7 +99,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	twin = *p;
 	twin.start_time = child->start_boottime;
 	twin.mm = (__u64)child->mm;
-	twin.flags &= ~PROC_INTRODUCED;
+	twin.flags &= ~(PROC_INTRODUCED | PROC_NAMELESS);
 	if (twin.state == PROC_WANTED || twin.state == PROC_UNWANTED)
 		twin.state = PROC_NEW;
 	if (twin.state == PROC_NEW && twin.source == PY_TSTATE_TSS) {
@@ -289,8 +289,14 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 	if (len && bpf_probe_read_user(s->cmdline, len, (void *)start))
 		len = 0;
 	r->cmdline_bytes = len;
+	if (!len) /* user space may read them, as long as they are there */
+		s->unannounced = cfg_wakeup_bytes;
 	if (emit__record(s, r, sizeof(*r) + len))
 		return -EAGAIN;
+	if (!len && start && !(p->flags & PROC_NAMELESS))
+		p->flags |= PROC_NAMELESS;
+	else
+		p->flags &= ~PROC_NAMELESS;
 	p->flags |= PROC_INTRODUCED;
 	return 0;
 }

@@ -338,7 +338,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		s->lay = *published;
 		s->layout = p->layout + 1;
 	}
-	if (!(p->flags & PROC_INTRODUCED) && !proc__introduce(s, p, s->pid))
+	if ((p->flags & (PROC_INTRODUCED | PROC_NAMELESS)) != PROC_INTRODUCED && !proc__introduce(s, p, s->pid))
 		proc__remember(s);
 	emit__thread(s, id);
 	if (cfg_native && task->mm) {

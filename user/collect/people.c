@@ -20,6 +20,7 @@
 struct person {
 	uint64_t identity;
 	bool introduced, leaving;
+	bool named; /* its arguments are known */
 	uint32_t pid;
 	uint32_t process; /* id in the profile */
 	const struct interp *interp;     /* NULL: not told */
@@ -192,6 +193,18 @@ static uint32_t command_line(struct people *all, const char *args, size_t n)
 	return string(all, str__cstr(line), line->len);
 }
 
+/* The arguments of a process whose own memory did not give them to the kernel, as long as it lives. */
+static uint32_t command_line_of(struct people *all, const struct rec_proc *r)
+{
+	_cleanup_(str__free) struct str args = {0};
+	struct proc_stat st;
+
+	if (proc__cmdline((pid_t)r->pid, PYBPF_CMDLINE_MAX, &args) || proc__stat((pid_t)r->pid, &st) ||
+	    !proc__same_start(r->start_time, st.start_ticks))
+		return 0;
+	return command_line(all, str__cstr(&args), args.len);
+}
+
 /* The container by the process's cgroups, or by its parent's when it has gone already. */
 static void find_container(struct people *all, const struct rec_proc *r, struct profile_process *facts)
 {
@@ -213,6 +226,8 @@ static void find_facts(struct people *all, const struct rec_proc *r, const struc
 {
 	facts->comm = string(all, r->comm, strnlen(r->comm, sizeof(r->comm)));
 	facts->cmdline = command_line(all, (const char *)(r + 1), r->cmdline_bytes);
+	if (!facts->cmdline)
+		facts->cmdline = command_line_of(all, r);
 	if (!facts->cmdline)
 		facts->cmdline = facts->comm;
 	if (interp)
@@ -244,7 +259,7 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	if (!who)
 		return -ENOMEM;
 	/* Two CPUs may introduce it at the same time; with native frames also before its interpreter has been found. */
-	if (who->introduced && (who->interp || !interp))
+	if (who->introduced && (who->interp || !interp) && (who->named || !r->cmdline_bytes))
 		return 0;
 	find_facts(all, r, interp, &facts);
 	before = hmap__get(&all->by_pid, r->pid);
@@ -253,6 +268,8 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	profile__set_process(all->profile, who->process, &facts);
 	all->live += !who->introduced && !who->leaving;
 	who->introduced = true;
+	who->named = facts.cmdline != facts.comm;
+	who->named = facts.cmdline != facts.comm;
 	who->refused = interps__is_refused(all->interps, r->pid);
 	who->interp = who->refused ? NULL : interp;
 	if (all->spaces && !who->space)
