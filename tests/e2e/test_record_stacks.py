@@ -83,7 +83,9 @@ def test_no_impossible_stack(python, target, record):
     result = record("-p", program.pid, "-r", 10000, "-d", 2.5)
     assert result.status == 0, result
     impossible = [(stack, n) for stack, n in result.stacks if not is_possible(stack, calls)]
-    assert not impossible, "%d of %d: %r" % (sum(n for _, n in impossible), result.samples, impossible[:3])
+    # 3.11 and 3.12 link a frame a few instructions before all of it is written: about one sample in 100,000 meets that.
+    wrong, allowed = sum(n for _, n in impossible), 2 if python.version < (3, 13) else 0
+    assert wrong <= allowed, "%d of %d: %r" % (wrong, result.samples, impossible[:3])
     # They change all the time, in many ways.
     assert len(result.stacks) > 500, len(result.stacks)
 
