@@ -406,23 +406,14 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m)
 {
 	const struct pyfile *file = NULL;
 	struct pyproc p;
-	struct proc_map map = {
-		.start = m->start,
-		.end = m->start + m->length,
-		.offset = m->offset,
-		.ino = m->ino,
-		.dev = m->dev,
-		.exec = true,
-		.path = m->path,
-	};
 
-	if (!m->ino || pyfiles__get(x->files, (pid_t)m->pid, &map, &file, NULL) || !file)
+	if (!m->map.ino || pyfiles__get(x->files, (pid_t)m->pid, &m->map, &file, NULL) || !file)
 		return;
 	p = (struct pyproc){
 		.pid = (pid_t)m->pid,
 		.file = file,
 	};
-	if (pyfile__bias(file, m->start, m->offset, &p.bias))
+	if (pyfile__bias(file, m->map.start, m->map.offset, &p.bias))
 		return;
 	p.runtime = p.bias + file->binary.runtime;
 	publish(x, &p);

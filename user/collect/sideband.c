@@ -191,12 +191,15 @@ static uint64_t record__deliver(char *bytes, size_t size, const struct sideband_
 		bytes[size - 1] = '\0';
 		to->on_mmap(to->arg, &(struct sideband_mmap){
 				.pid = m->pid,
-				.start = m->addr,
-				.length = m->len,
-				.offset = m->pgoff,
-				.ino = m->ino,
-				.dev = m->maj << 20 | m->min,
-				.path = m->filename,
+				.map = {
+					.start = m->addr,
+					.end = m->addr + m->len,
+					.offset = m->pgoff,
+					.ino = m->ino,
+					.dev = m->maj << 20 | m->min,
+					.exec = true,
+					.path = m->filename,
+				},
 			});
 	}
 	return 0;

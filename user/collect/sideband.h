@@ -9,16 +9,13 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "sys/proc.h"
 
 struct sideband;
 
 struct sideband_mmap {
 	uint32_t pid;
-	uint64_t start, length;
-	uint64_t offset; /* of the file, bytes */
-	uint64_t ino;
-	uint32_t dev;     /* kernel encoding: major << 20 | minor */
-	const char *path; /* as the process sees it; valid during the call */
+	struct proc_map map; /* as /proc/PID/maps would show it; its path is valid during the call */
 };
 
 /* Starts listening on all online CPUs. 0, -EPERM, -ENOMEM, -errno. */

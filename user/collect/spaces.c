@@ -385,17 +385,8 @@ int spaces__load(struct spaces *all, uint32_t pid)
 void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m)
 {
 	struct space *s = find(all, m->pid);
-	struct proc_map map = {
-		.start = m->start,
-		.end = m->start + m->length,
-		.offset = m->offset,
-		.ino = m->ino,
-		.dev = m->dev,
-		.exec = true,
-		.path = m->path,
-	};
 
-	if (!s || add_mapping(all, s, &map))
+	if (!s || add_mapping(all, s, &m->map))
 		return;
 	if (s->maps.len > 2 * s->read + SMALLEST)
 		read_mappings(all, s); /* nobody tells of those that have gone */
