@@ -16,7 +16,6 @@
 #define CODE_MAX      248 /* bytes of a code object that layouts may reach */
 #define FRAMES_ROOM   (PYBPF_MAX_FRAMES + WALK_BATCH + PYBPF_MAX_NATIVE + PYBPF_MAX_KERNEL + 1)
 #define MAX_ENTRIES   1024 /* calls from C into Python that one stack may have to be merged with native frames */
-#define NATIVE_REGS   64   /* words of struct pt_regs, then registers by DWARF number */
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
 #define NO_FRAME      (~0ull)
 
@@ -55,6 +54,7 @@ struct scratch {
 	/* the process, for the global functions that take scalars only */
 	__u64 identity; /* seed that makes hashes of two processes differ */
 	__u32 pid;
+	__u32 cpu;
 	__u32 proc_flags;
 	__u32 rotor; /* which frame to validate next */
 	__u32 layout; /* whose copy `lay` is: its index + 1 */
@@ -81,9 +81,7 @@ struct scratch {
 	/* Directly behind stack: the record is sent in one piece. A batch may run over the limit before that is noticed. */
 	struct raw_frame frames[FRAMES_ROOM];
 	/* the native walk: registers of the frame that it stands at */
-	__u64 native_pc, native_sp, native_fp, native_lr;
-	__u64 native_cfa;     /* of the frame before */
-	__u64 native_inexact; /* 1: native_pc is a return address */
+	struct unwind_regs native;
 	__u64 native_leaf;    /* innermost address */
 	__u64 entry;          /* stack address of the next entry into Python, while walking Python's: the last; 0: none */
 	__u64 cframe;         /* 3.11: the _PyCFrame behind it */
@@ -95,7 +93,7 @@ struct scratch {
 	struct unwind_space space;
 	struct unwind_mapping map; /* the last one that was found */
 	struct unwind_rule rule;
-	__u64 regs[NATIVE_REGS];
+	__u64 regs[UNWIND_REGS]; /* words of struct pt_regs, then registers by DWARF number */
 	struct py_entry entries[MAX_ENTRIES];
 	__u64 kernel_ips[PYBPF_MAX_KERNEL + 1];
 	struct rec_code code;

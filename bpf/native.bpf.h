@@ -15,48 +15,9 @@
 #ifndef PYBPF_NATIVE_BPF_H
 #define PYBPF_NATIVE_BPF_H
 
-#if defined(__TARGET_ARCH_arm64)
-#define NATIVE_PC_MASK ((1ull << 48) - 1) /* without a pointer authentication code */
-#else
-#define NATIVE_PC_MASK ~0ull
-#endif
 #define NATIVE_BATCH     16   /* steps for each call of native_batch */
 #define STACK_WINDOW     2048 /* bytes of stack copied at once */
-#define FP_SPAN_MAX      (1 << 20) /* a frame pointer farther from the stack pointer is none */
 #define SEARCH_STEPS     16   /* halvings: of up to 65535 mappings, and of the rows of a page */
-
-/* Registers out of the words of struct pt_regs in s->regs, which then holds them by their DWARF numbers. */
-static __always_inline void native__begin(struct scratch *s)
-{
-#if defined(__TARGET_ARCH_x86)
-	/* psABI x86-64, figure 3.36: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 ... r15 */
-	static const __u8 order[] = {10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0};
-	__u64 by_dwarf[sizeof(order)];
-
-	s->native_pc = s->regs[16];
-	s->native_sp = s->regs[19];
-	s->native_fp = s->regs[4];
-	s->native_lr = 0;
-	/*
-	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
-	 * its function, as that of __restore_rt is.
-	 */
-	s->native_inexact = s->regs[11] == s->regs[16];
-#pragma unroll
-	for (unsigned int i = 0; i < sizeof(order); i++)
-		by_dwarf[i] = s->regs[order[i]];
-#pragma unroll
-	for (unsigned int i = 0; i < sizeof(order); i++)
-		s->regs[i] = by_dwarf[i];
-#else
-	/* AArch64 DWARF: x0 ... x30 are 0 ... 30, as in struct user_pt_regs */
-	s->native_pc = s->regs[32];
-	s->native_sp = s->regs[31];
-	s->native_fp = s->regs[29];
-	s->native_lr = s->regs[30] & NATIVE_PC_MASK;
-	s->native_inexact = 0;
-#endif
-}
 
 /* Copies the stack from `addr` on into s->buf, less of it near its end. 0 or -EFAULT. */
 __noinline int native_refill(__u32 cpu, __u64 addr)
@@ -80,18 +41,48 @@ __noinline int native_refill(__u32 cpu, __u64 addr)
 	return 0;
 }
 
-/* The word of the stack at `addr`. 0 or -EFAULT. */
-static __always_inline int native__word(struct scratch *s, __u32 cpu, __u64 addr, __u64 *out)
+/* The word of the stack at `addr`, for the header below. 0 or -EFAULT. */
+static __always_inline int unwind__word(struct scratch *s, __u64 addr, __u64 *out)
 {
 	__u64 at = addr - s->buf_addr;
 
 	if (at > s->buf_last) {
-		if (native_refill(cpu, addr))
+		if (native_refill(s->cpu, addr))
 			return -EFAULT;
 		at = 0;
 	}
 	*out = *(__u64 *)(s->buf + (at & (STACK_WINDOW - 1)));
 	return 0;
+}
+
+#define UNWIND_MEMORY struct scratch
+#include "pybpf/unwind_step.h"
+
+/* Registers out of the words of struct pt_regs in s->regs, which then holds them by their DWARF numbers. */
+static __always_inline void native__begin(struct scratch *s)
+{
+#if defined(__TARGET_ARCH_x86)
+	/* psABI x86-64, figure 3.36: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 ... r15 */
+	static const __u8 order[] = {10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0};
+	__u64 by_dwarf[sizeof(order)];
+
+	unwind__begin(&s->native, s->regs[16], s->regs[19], s->regs[4], 0);
+	/*
+	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
+	 * its function, as that of __restore_rt is.
+	 */
+	s->native.inexact = s->regs[11] == s->regs[16];
+#pragma unroll
+	for (unsigned int i = 0; i < sizeof(order); i++)
+		by_dwarf[i] = s->regs[order[i]];
+#pragma unroll
+	for (unsigned int i = 0; i < sizeof(order); i++)
+		s->regs[i] = by_dwarf[i];
+#else
+	/* AArch64 DWARF: x0 ... x30 are 0 ... 30, as in struct user_pt_regs */
+	unwind__begin(&s->native, s->regs[32], s->regs[31], s->regs[29], s->regs[30] & UNWIND_PC_MASK);
+	s->native.inexact = 0;
+#endif
 }
 
 /* Finds the mapping that holds `pc`: s->map_index and a copy in s->map. 0 or -ENOENT. */
@@ -131,7 +122,7 @@ __noinline int native_find_mapping(__u32 cpu, __u64 pc)
 }
 
 /*
- * Finds the rule for the instruction at s->native_pc, into s->rule. PYBPF_OK, or what stands in the way: NATIVE_UNMAPPED,
+ * Finds the rule for the instruction at s->native.pc, into s->rule. PYBPF_OK, or what stands in the way: NATIVE_UNMAPPED,
  * NATIVE_PENDING (the table is being made), NATIVE_NO_TABLE (there is nothing to make one of).
  */
 __noinline int native_find_rule(__u32 cpu)
@@ -146,7 +137,7 @@ __noinline int native_find_rule(__u32 cpu)
 
 	if (!s)
 		return PYBPF_NATIVE_FAULT;
-	pc = s->native_pc - s->native_inexact; /* a call may be its function's last instruction */
+	pc = s->native.pc - s->native.inexact; /* a call may be its function's last instruction */
 	if (pc - s->map.start >= s->map.length && native_find_mapping(cpu, pc))
 		return PYBPF_NATIVE_UNMAPPED;
 	table = s->map.table;
@@ -196,99 +187,24 @@ __noinline int native_find_rule(__u32 cpu)
 	return PYBPF_OK;
 }
 
-/*
- * Code without a table may keep frame pointers, as that of JIT compilers does: an educated guess, checked by what
- * it leads to. A frame pointer must point a little way up the stack, and the return address beside it into code.
- */
+/* s->rule by the frame pointer, if that leads to code. PYBPF_OK or NATIVE_NO_TABLE. */
 static __always_inline int native__rule_by_frame_pointer(struct scratch *s, __u32 cpu)
 {
-	__u64 fp = s->native_fp, pc;
 	struct unwind_mapping here = s->map;
+	__u64 pc;
 
-	if (fp - s->native_sp > FP_SPAN_MAX || native__word(s, cpu, fp + 8, &pc))
-		return PYBPF_NATIVE_NO_TABLE;
-	if (native_find_mapping(cpu, pc - 1))
+	if (!unwind__by_frame_pointer(&s->native, s, &pc, &s->rule) || native_find_mapping(cpu, pc - 1))
 		return PYBPF_NATIVE_NO_TABLE;
 	s->map = here;
-	s->rule = (struct unwind_rule){
-		.cfa = UNWIND_FP, .cfa_off = 16, .ra_off = -8, .fp = UNWIND_FP_SAVED, .fp_off = -16,
-	};
 	return PYBPF_OK;
 }
 
-/* The canonical frame address by s->rule. 0 or -EFAULT. */
-static __always_inline int native__cfa(struct scratch *s, __u32 cpu, __u64 *cfa)
-{
-	const struct unwind_rule *r = &s->rule;
-	__u64 base = s->native_sp;
-
-	switch (r->cfa) {
-	case UNWIND_FP:
-	case UNWIND_FP_DEREF:
-		base = s->native_fp;
-		break;
-	case UNWIND_REG:
-		/* others than these two are known in the innermost frame only, where nothing has been unwound */
-		if (s->native_count > 1)
-			return -EFAULT;
-		base = s->regs[r->reg & (NATIVE_REGS - 1)];
-		break;
-	case UNWIND_NONE:
-	case UNWIND_UNKNOWN:
-		return -EFAULT;
-	case UNWIND_PLT:
-		/* a PLT slot pushes its index before it jumps: at its last instructions there is one word more */
-		*cfa = base + r->cfa_off + ((s->native_pc & 15) >= r->reg ? 8 : 0);
-		return 0;
-	}
-	*cfa = base + r->cfa_off;
-	if (r->cfa == UNWIND_SP_DEREF || r->cfa == UNWIND_FP_DEREF || r->cfa == UNWIND_SIGNAL) {
-		if (native__word(s, cpu, *cfa, cfa))
-			return -EFAULT;
-		*cfa += r->deref_off;
-	}
-	return 0;
-}
-
-/* Applies s->rule to the registers in s. A pybpf_outcome; NO_PYTHON stands for the end of the stack. */
+/* Applies s->rule to the registers in s. As unwind__step. */
 __noinline int native_apply(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
-	__u64 cfa = 0, pc = 0, fp, saved;
-	struct unwind_rule *r;
 
-	if (!s)
-		return PYBPF_NATIVE_FAULT;
-	r = &s->rule;
-	if (r->cfa == UNWIND_END)
-		return PYBPF_NO_PYTHON;
-	if (native__cfa(s, cpu, &cfa))
-		return PYBPF_NATIVE_FAULT;
-	fp = s->native_fp;
-	/*
-	 * A signal's handler may have a stack of its own; otherwise frames only go up, or are empty (arm64, where a call pushes
-	 * nothing).
-	 */
-	if (r->cfa != UNWIND_SIGNAL &&
-	    (cfa < s->native_sp || cfa & 7 || (cfa == s->native_sp && r->ra_off != UNWIND_RA_SAME)))
-		return PYBPF_NATIVE_BAD;
-	if (r->ra_off == UNWIND_RA_SAME) { /* still in the link register: arm64, innermost frame */
-		pc = s->native_lr;
-	} else {
-		saved = (r->flags & UNWIND_RA_AT_SP ? s->native_sp : cfa) + r->ra_off;
-		if (native__word(s, cpu, saved, &pc))
-			return PYBPF_NATIVE_FAULT;
-	}
-	if (r->fp == UNWIND_FP_SAVED || r->fp == UNWIND_FP_AT_FP || r->fp == UNWIND_FP_AT_SP) {
-		saved = r->fp == UNWIND_FP_SAVED ? cfa : r->fp == UNWIND_FP_AT_FP ? s->native_fp : s->native_sp;
-		if (native__word(s, cpu, saved + r->fp_off, &fp))
-			return PYBPF_NATIVE_FAULT;
-	}
-	s->native_inexact = !(r->flags & UNWIND_SIGNAL_FRAME);
-	s->native_pc = pc & NATIVE_PC_MASK;
-	s->native_sp = s->native_cfa = cfa;
-	s->native_fp = fp;
-	return pc ? PYBPF_OK : PYBPF_NO_PYTHON;
+	return s ? unwind__step(&s->native, s->regs, &s->rule, s) : PYBPF_NATIVE_FAULT;
 }
 
 /* The stack address of the entry that comes next, 0 when there is none. */
@@ -330,7 +246,7 @@ __noinline int native_batch(__u32 cpu)
 		return 1;
 	for (int i = 0; i < NATIVE_BATCH; i++) {
 		__u32 n = s->native_count;
-		__u64 cut = 0, pc = s->native_pc;
+		__u64 cut = 0, pc = s->native.pc;
 		struct raw_frame *out = native__frame(s, n);
 
 		if (n >= PYBPF_MAX_NATIVE) {
@@ -338,7 +254,7 @@ __noinline int native_batch(__u32 cpu)
 			return 1;
 		}
 		out->code = pc;
-		out->instr = s->native_inexact ? 0 : NATIVE_EXACT;
+		out->instr = s->native.inexact ? 0 : NATIVE_EXACT;
 		s->native_count = n + 1;
 		outcome = native_find_rule(cpu);
 		if (outcome == PYBPF_NATIVE_NO_TABLE || (outcome == PYBPF_OK && s->rule.cfa == UNWIND_NONE))
@@ -349,7 +265,7 @@ __noinline int native_batch(__u32 cpu)
 			s->native_outcome = outcome;
 			return 1;
 		}
-		if (s->entry && s->entry < s->native_cfa) {
+		if (s->entry && s->entry < s->native.cfa) {
 			cut = s->entries[s->entry_next & (MAX_ENTRIES - 1)].count + 1;
 			s->entry_next++;
 			s->entry = native__next_entry(s);
@@ -389,7 +305,6 @@ static __always_inline void native__find_space(struct scratch *s, __u32 pid)
 /* The native stack, behind the Python frames in s->frames, from the registers in s on. Sets s->native_outcome. */
 static __always_inline void native__walk(struct scratch *s, __u32 cpu)
 {
-	s->native_cfa = 0;
 	s->entry_next = 0;
 	s->entry_lost = s->entry_count > MAX_ENTRIES;
 	if (s->entry_lost)

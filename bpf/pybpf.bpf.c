@@ -314,6 +314,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	int outcome;
 
 	s->pid = task->pid;
+	s->cpu = cpu;
 	s->identity = proc__identity(p, s->pid);
 	s->proc_flags = 0;
 	s->count = 0;
@@ -324,7 +325,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	s->native_leaf = 0;
 	s->entry_count = 0;
 	s->open = s->outer = 0;
-	s->native_sp = 0;
+	s->native.sp = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */
 		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);

@@ -134,7 +134,7 @@ __noinline int walk_batch(__u32 cpu)
 	entry_at = s->lay.frame_entry;
 	entry_mask = entry_at ? 1 : 0;
 	entries = s->entry_count;
-	sp = s->native_sp;
+	sp = s->native.sp;
 	top = s->entry;
 	tlbc_at = s->lay.frame_tlbc;
 	tlbc_mask = tlbc_at == PYBPF_NO_OFFSET ? 0 : TLBC_MAX;

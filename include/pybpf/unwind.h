@@ -57,13 +57,16 @@ enum unwind_flag {
 	UNWIND_SIGNAL_FRAME = 1 << 0,
 	UNWIND_RA_SIGNED = 1 << 1, /* the return address carries a pointer authentication code (arm64): mask it */
 	UNWIND_RA_AT_SP = 1 << 2,  /* RA = *(SP + ra_off): signal frames, and frames of more than 32 KB (arm64) */
+	UNWIND_BX_SAVED = 1 << 3,   /* the caller's rbx = *(CFA + bx_off); without it as it is */
+	UNWIND_BX_UNKNOWN = 1 << 4, /* the caller's rbx: lost, or elsewhere */
 };
 
 #define UNWIND_RA_SAME 0x7fff /* ra_off: the return address is still in the link register (arm64) */
 
 struct unwind_rule {
 	__s32 cfa_off;
-	__s32 deref_off;
+	__s16 deref_off;
+	__s16 bx_off;
 	__s16 fp_off;
 	__s16 ra_off; /* RA = *(CFA + ra_off), -8 on x86-64; or UNWIND_RA_SAME, UNWIND_RA_AT_SP */
 	__u8 cfa;     /* enum unwind_cfa */
@@ -72,6 +75,32 @@ struct unwind_rule {
 	__u8 flags;   /* enum unwind_flag */
 };
 _Static_assert(sizeof(struct unwind_rule) == 16, "struct unwind_rule");
+
+/*
+ * rbx is followed, beside FP, because the dynamic linker's trampolines have their CFA by it while they call others (glibc
+ * sysdeps/x86_64/dl-trampoline.h). Of the other registers CFAs are by, all are a caller's to save: they tell of the innermost
+ * frame alone.
+ */
+#define UNWIND_BX 3 /* its DWARF number (psABI x86-64, figure 3.36) */
+
+#if defined(__TARGET_ARCH_arm64) || defined(__aarch64__)
+#define UNWIND_PC_MASK ((1ull << 48) - 1) /* without a pointer authentication code */
+#else
+#define UNWIND_PC_MASK ~0ull
+#endif
+#define UNWIND_REGS        64 /* room for registers by DWARF number */
+#define UNWIND_FP_SPAN_MAX (1 << 20) /* a frame pointer farther from the stack pointer is none */
+
+/* The registers of the frame that a walk stands at. */
+struct unwind_regs {
+	__u64 pc, sp, fp, lr;
+	__u64 cfa;       /* of the frame before */
+	__u64 bx_at;     /* address that rbx was saved at, UNWIND_IN_REGISTER or UNWIND_LOST */
+	__u64 inexact;   /* 1: pc is a return address */
+	__u64 innermost; /* 1: nothing has been unwound */
+};
+#define UNWIND_IN_REGISTER 0
+#define UNWIND_LOST        1
 
 #define UNWIND_ROW(offset, rule)  ((__u32)(rule) << 16 | (__u32)(offset))
 #define UNWIND_ROW_OFFSET(row)    ((row) & 0xffff)

@@ -5,8 +5,8 @@
  * usage: unwind_diff FILE ...
  *
  * `readelf --debug-dump=frames-interp` tells the rules of each function row by row; where it says just "exp", the
- * expressions come from --debug-dump=frames. Every address of every function is compared: CFA, return address and frame
- * pointer; between functions there must be no rules but those of PLTs, _init, _fini and _start.
+ * expressions come from --debug-dump=frames. Every address of every function is compared: CFA, return address, frame pointer
+ * and rbx; between functions there must be no rules but those of PLTs, _init, _fini and _start.
  * Of functions that overlap, the one that begins last has an address; functions outside of code segments
  * do not count. Prints one line for each file, the first differences, and at the end `files F functions N rows R
  * differences D unknown U`: rows of ours, and those with a rule that no table has. Exit status: 0, 1 with differences,
@@ -82,7 +82,9 @@ static bool by_expression(const struct file *f, const struct entry *e, enum colu
 			reg = reg_of(raw->expression, &off, &rest);
 			if (reg < 0 || rest[0] != ')')
 				reg = -1;
-			if (column == RA)
+			if (column == BX)
+				found = ours->flags & UNWIND_BX_UNKNOWN;
+			else if (column == RA)
 				found = reg == sp_of(f) ? ours->cfa == UNWIND_SIGNAL && ours->ra_off == off
 							: ours->cfa == UNWIND_UNKNOWN;
 			else if (reg == sp_of(f) || reg == fp_of(f))
@@ -132,6 +134,17 @@ static bool same_place(const struct unwind_rule *ours, bool from_cfa, bool from_
 	return (from_cfa || from_sp) && says[0] == 'c' && from == strtoll(says + 1, NULL, 10);
 }
 
+static bool same_bx(const struct file *f, const struct entry *e, const char *says, const struct unwind_rule *ours)
+{
+	if (!says[0] || !strcmp(says, "s"))
+		return !(ours->flags & (UNWIND_BX_SAVED | UNWIND_BX_UNKNOWN));
+	if (!strcmp(says, "u"))
+		return !(ours->flags & UNWIND_BX_SAVED) && (!(ours->flags & UNWIND_BX_UNKNOWN) || is_undefined(f, e, BX));
+	if (says[0] == 'c')
+		return ours->flags & UNWIND_BX_SAVED && ours->bx_off == strtoll(says + 1, NULL, 10);
+	return ours->flags & UNWIND_BX_UNKNOWN; /* an expression, or another register */
+}
+
 static bool same(const struct file *f, const struct entry *e, const struct row *row, const struct unwind_rule *ours)
 {
 	const char *ra = row->says[RA], *fp = row->says[FP];
@@ -149,7 +162,7 @@ static bool same(const struct file *f, const struct entry *e, const struct row *
 					     ours->ra_off, ra)
 			       : ours->ra_off != UNWIND_RA_SAME)
 		return false;
-	if (!same_cfa(f, e, row->says[CFA], ours))
+	if (!same_cfa(f, e, row->says[CFA], ours) || !same_bx(f, e, row->says[BX], ours))
 		return false;
 	if (!fp[0] || !strcmp(fp, "u") || !strcmp(fp, "s"))
 		return ours->fp == UNWIND_FP_SAME ||
@@ -192,10 +205,10 @@ static void compare_row(struct file *f, const struct entry *e, const struct row 
 		f->unknown += ours.cfa == UNWIND_UNKNOWN;
 		if ((err || !same(f, e, row, &ours)) && f->differences++ < SHOWN)
 			printf("  at %" PRIx64 " (function %" PRIx64
-			       "): readelf says CFA %s FP %s RA %s; we say kind %d "
-			       "register %d offsets %d %d, FP kind %d offset %d, RA offset %d\n",
-			       from, e->start, row->says[CFA], row->says[FP], row->says[RA], ours.cfa, ours.reg,
-			       ours.cfa_off, ours.deref_off, ours.fp, ours.fp_off, ours.ra_off);
+			       "): readelf says CFA %s FP %s RA %s rbx %s; we say kind %d "
+			       "register %d offsets %d %d, FP kind %d offset %d, RA offset %d, flags %d rbx offset %d\n",
+			       from, e->start, row->says[CFA], row->says[FP], row->says[RA], row->says[BX], ours.cfa, ours.reg,
+			       ours.cfa_off, ours.deref_off, ours.fp, ours.fp_off, ours.ra_off, ours.flags, ours.bx_off);
 		from = f->table ? next_change(f->table, from) : to;
 	}
 }
@@ -244,7 +257,7 @@ static bool is_filled(struct elf *elf, uint64_t addr, const struct unwind_rule *
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!elf__section(elf, names[i], &s) && addr >= s.addr && addr - s.addr < s.size)
 			return ours->cfa == UNWIND_SP || ours->cfa == UNWIND_PLT;
-	return addr - elf__info(elf)->entry < 64 && ours->cfa == UNWIND_END;
+	return addr - elf__info(elf)->entry < 128 && ours->cfa == UNWIND_END;
 }
 
 /* Between functions. */

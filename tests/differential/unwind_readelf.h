@@ -18,7 +18,7 @@
 
 #define WORD 24
 
-enum column { CFA, FP, RA, COLUMNS };
+enum column { CFA, FP, RA, BX, COLUMNS };
 
 /* What readelf says to hold from an address on. */
 struct row {
@@ -82,6 +82,12 @@ static int sp_of(const struct file *f)
 	return f->machine == EM_AARCH64 ? 31 : 7;
 }
 
+/* rbx is followed as well. */
+static int bx_of(const struct file *f)
+{
+	return f->machine == EM_AARCH64 ? -2 : UNWIND_BX;
+}
+
 static int fp_of(const struct file *f)
 {
 	return f->machine == EM_AARCH64 ? 29 : 6;
@@ -121,12 +127,14 @@ static void read_names(const struct file *f, char *line, int at[COLUMNS])
 	int i = 0;
 
 	at[CFA] = 1;
-	at[FP] = at[RA] = 0;
+	at[FP] = at[RA] = at[BX] = 0;
 	for (char *save, *w = strtok_r(line, " \n", &save); w; w = strtok_r(NULL, " \n", &save), i++) {
 		if (!strcmp(w, "ra"))
 			at[RA] = i;
 		else if (number(f, w, strlen(w)) == fp_of(f))
 			at[FP] = i;
+		else if (number(f, w, strlen(w)) == bx_of(f))
+			at[BX] = i;
 	}
 }
 
@@ -209,7 +217,7 @@ static void read_raw(struct file *f, FILE *in)
 			reg = sp_of(f);
 		else
 			continue;
-		raw.column = reg == sp_of(f) ? CFA : reg == fp_of(f) ? FP : RA;
+		raw.column = reg == sp_of(f) ? CFA : reg == fp_of(f) ? FP : reg == bx_of(f) ? BX : RA;
 		raw.expression = open ? strdup(open) : NULL;
 		push(&f->raws, raw);
 		entry->raws++;

@@ -74,11 +74,11 @@ static void test_rows(void **state)
 
 	(void)state;
 	frame__usual_cie(&f);
-	frame__function(&f, TEXT, 0x20, BYTES(0x41, 0x0e, 16, 0x42, 0x83, 3, 0x43, 0x0e, 8, 0x44, 0x0e, 16));
+	frame__function(&f, TEXT, 0x20, BYTES(0x41, 0x0e, 16, 0x42, 0x8c, 3, 0x43, 0x0e, 8, 0x44, 0x0e, 16));
 	frame__function(&f, TEXT + 0x20, 0x10, BYTES(0x0e, 16));
 	t = frame__table(&f);
 	for (unsigned int i = 0; i < 0x30;
-	     i++) /* rows at 0, 1, 6 and 10: rbx is not followed, equal neighbours merge */
+	     i++) /* rows at 0, 1, 6 and 10: r12 is not followed, equal neighbours merge */
 		table__expect(t, TEXT + i, RULE(.cfa = UNWIND_SP, .cfa_off = i < 1 || (i >= 6 && i < 10) ? 8 : 16));
 	assert_int_equal(t->nrows, 5); /* and the end */
 	assert_int_equal(t->nrules, 3);
@@ -187,8 +187,23 @@ static void test_frame_pointer(void **state)
 	       RULE(.cfa = UNWIND_SP, .cfa_off = 40000, .fp = UNWIND_FP_AT_SP));
 	expect(BYTES(0x0c, 6, 16, 0x86, 0x88, 0x27), RULE(.cfa = UNWIND_FP, .cfa_off = 16, .fp = UNWIND_FP_UNKNOWN));
 	/* other registers are read over */
-	expect(BYTES(0x83, 2, 0x05, 12, 3, 0x07, 1, 0x08, 2, 0x09, 3, 4, 0x10, 13, 2, 0x76, 0, 0xc3, 0x2e, 0x90, 0x01),
+	expect(BYTES(0x8d, 2, 0x05, 12, 3, 0x07, 1, 0x08, 2, 0x09, 4, 5, 0x10, 13, 2, 0x76, 0, 0xcd, 0x2e, 0x90, 0x01),
 	       ENTRY);
+}
+
+static void test_rbx(void **state)
+{
+	const struct unwind_rule lost = RULE(.cfa = UNWIND_SP, .cfa_off = 8, .flags = UNWIND_BX_UNKNOWN);
+
+	(void)state;
+	expect(BYTES(0x83, 2), RULE(.cfa = UNWIND_SP, .cfa_off = 8, .flags = UNWIND_BX_SAVED, .bx_off = -16));
+	expect(BYTES(0x11, 3, 0x7e), RULE(.cfa = UNWIND_SP, .cfa_off = 8, .flags = UNWIND_BX_SAVED, .bx_off = 16));
+	expect(BYTES(0x83, 2, 0xc3), ENTRY);
+	expect(BYTES(0x83, 2, 0x08, 3), ENTRY);
+	expect(BYTES(0x07, 3), lost);
+	expect(BYTES(0x09, 3, 12), lost);
+	expect(BYTES(0x10, 3, 2, 0x76, 0), lost);
+	expect(BYTES(0x83, 0x88, 0x27), lost); /* 40000 away */
 }
 
 static void test_return_address(void **state)
@@ -331,6 +346,7 @@ int main(void)
 		cmocka_unit_test(test_advance),        cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_set_loc),        cmocka_unit_test(test_cfa),
 		cmocka_unit_test(test_cfa_expression), cmocka_unit_test(test_frame_pointer),
+		cmocka_unit_test(test_rbx),
 		cmocka_unit_test(test_return_address), cmocka_unit_test(test_signal_frame),
 		cmocka_unit_test(test_remember),       cmocka_unit_test(test_restore_means_the_cie),
 		cmocka_unit_test(test_nonsense),       cmocka_unit_test(test_arm64),

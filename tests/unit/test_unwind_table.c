@@ -191,6 +191,31 @@ static void test_init(void **state)
 	}
 }
 
+/* The dynamic linker's entry: up to its jump to the program there is no caller. */
+static void test_linker(void **state)
+{
+	/* mov %rsp, %rdi; call; ... jmp *%r12; ret */
+	static const uint8_t code[128] = {0x48, 0x89, 0xe7, 0xe8, 0, 0, 0, 0, 0x49, 0x89, 0xc4, 0x41, 0xff, 0xe4, 0xc3};
+	uint8_t other[sizeof(code)];
+	struct frame f = {.image = {.init = code, .init_size = sizeof(code), .entry = IMAGE_INIT}};
+	struct unwind_table *t;
+
+	(void)state;
+	frame__usual_cie(&f);
+	frame__function(&f, TEXT, 0x10, PUSH);
+	t = frame__table(&f);
+	for (size_t i = 0; i < 14; i++)
+		table__expect(t, IMAGE_INIT + i, (struct unwind_rule){.cfa = UNWIND_END});
+	table__expect(t, IMAGE_INIT + 14, NO_RULE);
+	unwind_table__free(t);
+	memcpy(other, code, sizeof(code));
+	other[2] = 0xe6; /* to another register */
+	f.image.init = other;
+	t = frame__table(&f);
+	table__expect(t, IMAGE_INIT, NO_RULE);
+	unwind_table__free(t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -200,6 +225,7 @@ int main(void)
 		cmocka_unit_test(test_fillers),
 		cmocka_unit_test(test_init),
 		cmocka_unit_test(test_fini),
+		cmocka_unit_test(test_linker),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -132,6 +132,7 @@ static inline void table__expect(const struct unwind_table *t, uint64_t addr, st
 	assert_int_equal(got.fp, want.fp);
 	assert_int_equal(got.fp_off, want.fp_off);
 	assert_int_equal(got.ra_off, want.ra_off);
+	assert_int_equal(got.bx_off, want.bx_off);
 	assert_int_equal(got.flags, want.flags);
 }
 

@@ -22,6 +22,7 @@ struct cfi_arch {
 	uint16_t machine; /* EM_* */
 	uint8_t sp, fp;   /* DWARF register numbers */
 	int16_t plt0;     /* bytes of the first entry of .plt */
+	uint8_t bx;       /* that of rbx, 0xff: not followed */
 	int16_t ra_off;   /* the return address's place at a function's start, from CFA; UNWIND_RA_SAME */
 };
 
@@ -98,7 +99,7 @@ struct cfi_state {
 	uint64_t cfa_reg;
 	int64_t cfa_off;
 	struct cfi_expr cfa_expr;
-	struct cfi_where fp, ra;
+	struct cfi_where fp, ra, bx;
 };
 
 struct cfi_cie {

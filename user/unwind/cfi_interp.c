@@ -59,6 +59,8 @@ static struct cfi_where *where(const struct run *r, struct cfi_state *state, uin
 {
 	if (reg == r->arch->fp)
 		return &state->fp;
+	if (reg == r->arch->bx)
+		return &state->bx;
 	return reg == r->cie->ra_reg ? &state->ra : NULL;
 }
 
@@ -138,10 +140,10 @@ static bool cfa_rule(const struct cfi_arch *arch, const struct cfi_state *s, str
 
 	if (s->cfa == CFI_CFA_EXPR)
 		x = s->cfa_expr;
-	if (s->cfa == CFI_CFA_NONE || !fits32(x.off) || !fits32(x.off2))
+	if (s->cfa == CFI_CFA_NONE || !fits32(x.off) || !fits16(x.off2))
 		return false;
 	rule->cfa_off = (int32_t)x.off;
-	rule->deref_off = (int32_t)x.off2;
+	rule->deref_off = (int16_t)x.off2;
 	switch (x.form) {
 	case CFI_FORM_REG:
 		rule->cfa = x.reg == arch->sp ? UNWIND_SP : x.reg == arch->fp ? UNWIND_FP : UNWIND_REG;
@@ -193,6 +195,18 @@ static void fp_rule(const struct cfi_arch *arch, const struct cfi_where *fp, str
 	rule->fp_off = (int16_t)off;
 }
 
+static void bx_rule(const struct cfi_where *bx, struct unwind_rule *rule)
+{
+	if (bx->how == CFI_UNSPECIFIED || bx->how == CFI_SAME)
+		return;
+	if (bx->how == CFI_OFFSET && fits16(bx->value)) {
+		rule->flags |= UNWIND_BX_SAVED;
+		rule->bx_off = (int16_t)bx->value;
+	} else {
+		rule->flags |= UNWIND_BX_UNKNOWN;
+	}
+}
+
 /* False when the return address cannot be found by a table's rule. */
 static bool ra_rule(const struct cfi_arch *arch, const struct cfi_where *ra, struct unwind_rule *rule)
 {
@@ -236,6 +250,7 @@ static void make_rule(const struct run *r, struct unwind_rule *out)
 		rule.flags |= UNWIND_RA_SIGNED;
 	known = cfa_rule(r->arch, s, &rule);
 	fp_rule(r->arch, &s->fp, &rule);
+	bx_rule(&s->bx, &rule);
 	*out = known && ra_rule(r->arch, &s->ra, &rule) ? rule : (struct unwind_rule){.cfa = UNWIND_UNKNOWN};
 }
 

@@ -24,8 +24,8 @@ struct code {
 };
 
 static const struct cfi_arch arches[] = {
-	{.machine = EM_X86_64, .sp = 7, .fp = 6, .plt0 = 16, .ra_off = -8},
-	{.machine = EM_AARCH64, .sp = 31, .fp = 29, .plt0 = 32, .ra_off = UNWIND_RA_SAME},
+	{.machine = EM_X86_64, .sp = 7, .fp = 6, .bx = UNWIND_BX, .plt0 = 16, .ra_off = -8},
+	{.machine = EM_AARCH64, .sp = 31, .fp = 29, .bx = 0xff, .plt0 = 32, .ra_off = UNWIND_RA_SAME},
 };
 
 const struct cfi_arch *cfi_arch__of(uint16_t machine)

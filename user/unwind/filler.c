@@ -109,6 +109,31 @@ static void add_init_x86(struct fillers *f, const char *name)
 	add(f, s.addr + pushed, s.size - 1 - pushed, rule);
 }
 
+/*
+ * The dynamic linker's entry, which the kernel calls as a program's: it hands the initial stack to a function in C, and in the
+ * end jumps to the program (glibc sysdeps/x86_64/dl-machine.h, RTLD_START; musl arch/x86_64/crt_arch.h). No function that a
+ * library may have there takes its own stack pointer for an argument as the first thing that it does.
+ */
+static void add_linker_x86(struct fillers *f)
+{
+	static const uint8_t glibc[] = {0x48, 0x89, 0xe7, 0xe8}, musl[] = {0x48, 0x31, 0xed, 0x48, 0x89, 0xe7};
+	static const uint8_t jump[] = {0x41, 0xff, 0xe4};
+	uint8_t text[2 * START_BYTES] = {0};
+	uint64_t at = elf__info(f->elf)->entry, end_of_code = code_end(f->elf, at), size = START_BYTES;
+	size_t n = end_of_code - at < sizeof(text) ? end_of_code - at : sizeof(text);
+
+	if (!end_of_code || elf__read_address(f->elf, at, text, n))
+		return;
+	if (!memcmp(text, glibc, sizeof(glibc))) {
+		const uint8_t *end = memmem(text, sizeof(text), jump, sizeof(jump));
+
+		size = end ? (uint64_t)(end - text) + sizeof(jump) : START_BYTES;
+	} else if (memcmp(text, musl, sizeof(musl)) != 0) {
+		return;
+	}
+	add(f, at, size, (struct unwind_rule){.cfa = UNWIND_END});
+}
+
 size_t filler__find(struct elf *elf, const struct cfi_arch *arch, struct filler out[MAX_FILLERS])
 {
 	struct fillers f = {.elf = elf, .out = out};
@@ -122,5 +147,7 @@ size_t filler__find(struct elf *elf, const struct cfi_arch *arch, struct filler 
 	/* A shared library's entry may be any function; a program's is _start, which has no caller. */
 	if (info->type == ET_EXEC || elf__find_segment(elf, PT_INTERP))
 		add(&f, info->entry, START_BYTES, (struct unwind_rule){.cfa = UNWIND_END});
+	else if (arch->machine == EM_X86_64)
+		add_linker_x86(&f);
 	return f.n;
 }

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * One step of the walk of a native stack: from a frame's registers to its caller's, by the rule of an unwind table. The BPF
+ * program walks the stack itself (bpf/native.bpf.h), user space copies of stacks that it could not walk to the end
+ * (user/collect/rests.c).
+ *
+ * The includer says what memory is: UNWIND_MEMORY, a type, and
+ *	static int unwind__word(UNWIND_MEMORY *m, __u64 addr, __u64 *out); reads a word, 0 or -EFAULT
+ */
+#ifndef PYBPF_UNWIND_STEP_H
+#define PYBPF_UNWIND_STEP_H
+
+#include "pybpf/abi.h"
+#include "pybpf/unwind.h"
+
+/* The registers of the innermost frame by their DWARF numbers; r->innermost is set while nothing was unwound. */
+static __always_inline void unwind__begin(struct unwind_regs *r, __u64 pc, __u64 sp, __u64 fp, __u64 lr)
+{
+	r->pc = pc;
+	r->sp = sp;
+	r->fp = fp;
+	r->lr = lr;
+	r->cfa = 0;
+	r->bx_at = UNWIND_IN_REGISTER;
+	r->innermost = 1;
+}
+
+/* The value of a register other than SP and FP. 0 or -EFAULT. */
+static __always_inline int unwind__register(const struct unwind_regs *r, const __u64 *words, UNWIND_MEMORY *m, __u32 reg,
+					    __u64 *out)
+{
+	if (reg == UNWIND_BX && r->bx_at != UNWIND_IN_REGISTER)
+		return r->bx_at == UNWIND_LOST ? -EFAULT : unwind__word(m, r->bx_at, out);
+	/* others are known in the innermost frame only, where nothing has been unwound */
+	if (reg != UNWIND_BX && !r->innermost)
+		return -EFAULT;
+	*out = words[reg & (UNWIND_REGS - 1)];
+	return 0;
+}
+
+/* The canonical frame address. 0 or -EFAULT. */
+static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 *words, const struct unwind_rule *rule,
+				       UNWIND_MEMORY *m, __u64 *cfa)
+{
+	__u64 base = r->sp;
+
+	switch (rule->cfa) {
+	case UNWIND_FP:
+	case UNWIND_FP_DEREF:
+		base = r->fp;
+		break;
+	case UNWIND_REG:
+		if (unwind__register(r, words, m, rule->reg, &base))
+			return -EFAULT;
+		break;
+	case UNWIND_NONE:
+	case UNWIND_UNKNOWN:
+		return -EFAULT;
+	case UNWIND_PLT:
+		/* a PLT slot pushes its index before it jumps: at its last instructions there is one word more */
+		*cfa = base + rule->cfa_off + ((r->pc & 15) >= rule->reg ? 8 : 0);
+		return 0;
+	}
+	*cfa = base + rule->cfa_off;
+	if (rule->cfa == UNWIND_SP_DEREF || rule->cfa == UNWIND_FP_DEREF || rule->cfa == UNWIND_SIGNAL) {
+		if (unwind__word(m, *cfa, cfa))
+			return -EFAULT;
+		*cfa += rule->deref_off;
+	}
+	return 0;
+}
+
+/*
+ * Applies the rule. words: the innermost frame's registers. A pybpf_outcome: OK, NATIVE_FAULT or NATIVE_BAD, with NO_PYTHON
+ * standing for the end of the stack. r->cfa is then that of the frame that was left, unless the end is what the rule says.
+ */
+static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *words, const struct unwind_rule *rule,
+					UNWIND_MEMORY *m)
+{
+	__u64 cfa = 0, pc = 0, fp = r->fp, saved;
+
+	if (rule->cfa == UNWIND_END)
+		return PYBPF_NO_PYTHON;
+	if (unwind__cfa(r, words, rule, m, &cfa))
+		return PYBPF_NATIVE_FAULT;
+	/*
+	 * A signal's handler may have a stack of its own; otherwise frames only go up, or are empty (arm64, where a call pushes
+	 * nothing).
+	 */
+	if (rule->cfa != UNWIND_SIGNAL && (cfa < r->sp || cfa & 7 || (cfa == r->sp && rule->ra_off != UNWIND_RA_SAME)))
+		return PYBPF_NATIVE_BAD;
+	if (rule->ra_off == UNWIND_RA_SAME) { /* still in the link register: arm64, innermost frame */
+		pc = r->lr;
+	} else {
+		saved = (rule->flags & UNWIND_RA_AT_SP ? r->sp : cfa) + rule->ra_off;
+		if (unwind__word(m, saved, &pc))
+			return PYBPF_NATIVE_FAULT;
+	}
+	if (rule->fp == UNWIND_FP_SAVED || rule->fp == UNWIND_FP_AT_FP || rule->fp == UNWIND_FP_AT_SP) {
+		saved = rule->fp == UNWIND_FP_SAVED ? cfa : rule->fp == UNWIND_FP_AT_FP ? r->fp : r->sp;
+		if (unwind__word(m, saved + rule->fp_off, &fp))
+			return PYBPF_NATIVE_FAULT;
+	}
+	if (rule->flags & UNWIND_BX_SAVED)
+		r->bx_at = cfa + rule->bx_off;
+	if (rule->flags & UNWIND_BX_UNKNOWN)
+		r->bx_at = UNWIND_LOST;
+	r->inexact = !(rule->flags & UNWIND_SIGNAL_FRAME);
+	r->pc = pc & UNWIND_PC_MASK;
+	r->sp = r->cfa = cfa;
+	r->fp = fp;
+	r->innermost = 0;
+	return pc ? PYBPF_OK : PYBPF_NO_PYTHON;
+}
+
+/*
+ * Code without a table may keep frame pointers, as that of JIT compilers does: an educated guess. True with the return
+ * address, which must lie in code, when the frame pointer points a little way up the stack.
+ */
+static __always_inline bool unwind__by_frame_pointer(const struct unwind_regs *r, UNWIND_MEMORY *m, __u64 *pc,
+						     struct unwind_rule *rule)
+{
+	if (r->fp - r->sp > UNWIND_FP_SPAN_MAX || unwind__word(m, r->fp + 8, pc))
+		return false;
+	*rule = (struct unwind_rule){
+		.cfa = UNWIND_FP, .cfa_off = 16, .ra_off = -8, .fp = UNWIND_FP_SAVED, .fp_off = -16, .flags = UNWIND_BX_UNKNOWN,
+	};
+	return true;
+}
+
+#endif
