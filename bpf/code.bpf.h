@@ -88,7 +88,7 @@ static __always_inline struct seen_code *code__slot(const struct scratch *s, __u
 	__u64 h = mix_final(mix(s->identity, addr));
 	__u32 index = h & (SEEN_CODES - 1);
 
-	*tag = h >> 32;
+	*tag = (h >> 32) ^ codes_void;
 	return bpf_map_lookup_elem(&seen_codes, &index);
 }
 

@@ -277,6 +277,9 @@ const volatile __u32 cfg_self; /* tgid of the profiler */
 /* Advanced by user space every few seconds: what was validated before is validated anew. */
 __u32 epoch;
 
+/* Changes when user space has forgotten code objects that it was told of: all are told anew. */
+__u32 codes_void;
+
 /* Changes with every entry of procs that comes or goes: what CPUs remember of processes is void then. */
 __u32 generation;
 

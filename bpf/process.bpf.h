@@ -373,4 +373,33 @@ static __always_inline void proc__remember(struct scratch *s)
 	}
 }
 
+/*
+ * Programs reuse addresses mostly while they import, and to validate every frame costs a read each: it lapses with the next
+ * epoch but one, unless it is seen again.
+ */
+static __always_inline bool proc__is_volatile(const struct proc_info *p)
+{
+	__u32 passed = (epoch - PROC_VOLATILE_EPOCH(p->flags)) << PROC_VOLATILE_SHIFT;
+
+	return p->flags & PROC_VOLATILE && passed < 2u << PROC_VOLATILE_SHIFT;
+}
+
+/* An address of a code object was found to be another object's. Whoever finds another one at the same time has another number. */
+static __always_inline void proc__reused(struct scratch *s, __u32 cpu)
+{
+	struct proc_info *k = &s->known, *p;
+	__u32 pid = s->pid;
+
+	k->reuse = mix(bpf_ktime_get_ns(), cpu);
+	if (!proc__is_volatile(k)) {
+		k->flags = (k->flags & ((1u << PROC_VOLATILE_SHIFT) - 1)) | PROC_VOLATILE | epoch << PROC_VOLATILE_SHIFT;
+		proc__remember(s);
+	}
+	p = bpf_map_lookup_elem(&procs, &pid);
+	if (!p || p->start_time != k->start_time || p->mm != k->mm)
+		return;
+	p->reuse = k->reuse;
+	procs__changed();
+}
+
 #endif

@@ -102,7 +102,19 @@ __noinline int tell_codes(__u32 cpu, __u32 from)
 	return 0;
 }
 
-/* Tells user space the stack in s->frames and the code objects that it does not know. 0 or -EAGAIN. */
+/* As tell_codes, for all frames in s->frames. */
+static __always_inline int stack__tell_codes(const struct scratch *s, __u32 cpu)
+{
+	for (__u32 i = 0; i < PYBPF_MAX_FRAMES; i += CODE_BATCH) {
+		if (i >= s->count)
+			break;
+		if (tell_codes(cpu, i))
+			return -EAGAIN;
+	}
+	return 0;
+}
+
+/* Tells user space the stack in s->frames, whose code objects it knows. 0 or -EAGAIN. */
 __noinline int tell_stack(__u32 cpu, __u64 hash)
 {
 	struct scratch *s = scratch__of(cpu);
@@ -113,12 +125,6 @@ __noinline int tell_stack(__u32 cpu, __u64 hash)
 	count = s->count;
 	if (count > PYBPF_MAX_FRAMES)
 		return -EAGAIN;
-	for (__u32 i = 0; i < PYBPF_MAX_FRAMES; i += CODE_BATCH) {
-		if (i >= count)
-			break;
-		if (tell_codes(cpu, i))
-			return -EAGAIN;
-	}
 	s->stack.type = REC_STACK;
 	s->stack.pid = s->pid;
 	s->stack.identity = s->identity;
@@ -188,24 +194,31 @@ static __always_inline bool stack__is_fully_valid(struct scratch *s, __u32 cpu)
 }
 
 /*
- * Programs reuse addresses mostly while they import, and to validate every frame costs a read each: it lapses with the next
- * epoch but one, unless it is seen again.
+ * The name of the stack in s->frames. Where an address of one of the process's code objects was found to be reused, all its
+ * stacks get other names: samples that are on their way keep the old ones, and what stands there now is told anew.
  */
-static __always_inline bool proc__is_volatile(const struct proc_info *p)
+static __always_inline __u64 stack__name(const struct scratch *s, const struct proc_info *p)
 {
-	__u32 passed = (epoch - PROC_VOLATILE_EPOCH(p->flags)) << PROC_VOLATILE_SHIFT;
+	__u64 end = (__u64)s->native_outcome << 48 | (__u64)s->native_count << 32 | s->count << 8 | s->outcome;
 
-	return p->flags & PROC_VOLATILE && passed < 2u << PROC_VOLATILE_SHIFT;
+	return mix_final(mix(s->hash + p->reuse, end)) | 1;
+}
+
+/* What must stand in the slot of seen_stacks if user space was told of the stack in this epoch. */
+static __always_inline __u64 *stack__slot(__u64 hash, __u64 *want)
+{
+	__u32 index = (hash >> 20) & (SEEN_STACKS - 1);
+
+	*want = hash ^ epoch * MIX_B;
+	return bpf_map_lookup_elem(&seen_stacks, &index);
 }
 
 /* Interns the stack in s->frames and returns its name, 0 when it could not be told. */
 static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *p, __u32 cpu)
 {
-	__u64 end = (__u64)s->native_outcome << 48 | (__u64)s->native_count << 32 | s->count << 8 | s->outcome;
-	__u64 hash = mix_final(mix(s->hash, end)) | 1;
-	__u64 want = hash ^ epoch * MIX_B;
-	__u32 index = (hash >> 20) & (SEEN_STACKS - 1);
-	__u64 *seen = bpf_map_lookup_elem(&seen_stacks, &index);
+	__u64 hash = stack__name(s, p), want;
+	__u64 *seen = stack__slot(hash, &want);
+	int err;
 
 	if (!seen)
 		return 0;
@@ -213,13 +226,15 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 		if (proc__is_volatile(p) ? stack__is_fully_valid(s, cpu) : stack__is_valid(s))
 			return hash;
 	}
-	if (tell_stack(cpu, hash)) {
+	err = stack__tell_codes(s, cpu);
+	if (s->proc_flags & PROC_VOLATILE) {
+		proc__reused(s, cpu);
+		hash = stack__name(s, p);
+		seen = stack__slot(hash, &want);
+	}
+	if (err || !seen || tell_stack(cpu, hash)) {
 		s->outcome = PYBPF_STACK_MISSING;
 		return 0;
-	}
-	if (s->proc_flags & PROC_VOLATILE && !proc__is_volatile(p)) {
-		p->flags = (p->flags & ((1u << PROC_VOLATILE_SHIFT) - 1)) | PROC_VOLATILE | epoch << PROC_VOLATILE_SHIFT;
-		proc__remember(s);
 	}
 	*seen = want;
 	return hash;

@@ -191,6 +191,7 @@ struct proc_info {
 		};
 		struct file_key pending; /* PROC_PENDING: the file whose description is awaited */
 	};
+	__u64 reuse; /* part of its stacks' names: another number whenever an address was found to be another code object's */
 };
 
 /* ---------------------------------------------------------------- native unwinding */
@@ -404,7 +405,7 @@ PYBPF_ASSERT_SIZE(struct py_layout, 92);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct tstate_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 64);
-PYBPF_ASSERT_SIZE(struct proc_info, 64);
+PYBPF_ASSERT_SIZE(struct proc_info, 72);
 PYBPF_ASSERT_SIZE(struct unwind_mapping, 32);
 PYBPF_ASSERT_SIZE(struct unwind_table_info, 24);
 PYBPF_ASSERT_SIZE(struct unwind_page, 8);

@@ -321,6 +321,73 @@ static void test_told_again(void **state)
 	end(&f);
 }
 
+/* Memory is short: what was known goes on, what is new has no name, and never that of what was there before. */
+static void test_short_of_memory(void **state)
+{
+	static const char cut[] = "python3 x.py|A (x.py:10);[truncated: code_fault]|code_fault";
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	introduce(&f, 1);
+	recorder__limit(f.recorder, true);
+	code(&f, 1, CODE_B, "C", 30);
+	stack(&f, 1, HASH + 1, PYBPF_OK);
+	sample(&f, 1, HASH + 1);
+	assert_string_equal(last(&f), "python3 x.py|[truncated: memory_limit]|memory_limit");
+	sample(&f, 1, HASH); /* was on its way */
+	assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+	stack(&f, 1, HASH, PYBPF_OK);
+	sample(&f, 1, HASH);
+	assert_string_equal(last(&f), cut);
+	code(&f, 1, CODE_B, "B", 20); /* it is back */
+	stack(&f, 1, HASH, PYBPF_OK);
+	sample(&f, 1, HASH);
+	assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+	code(&f, 1, CODE_B, "C", 30);
+	recorder__limit(f.recorder, false);
+	stack(&f, 1, HASH + 1, PYBPF_OK);
+	sample(&f, 1, HASH + 1);
+	assert_string_equal(last(&f), cut);
+	code(&f, 1, CODE_B, "C", 30);
+	stack(&f, 1, HASH + 1, PYBPF_OK);
+	sample(&f, 1, HASH + 1);
+	assert_string_equal(last(&f), "python3 x.py|A (x.py:10);C (x.py:30)|ok");
+	end(&f);
+}
+
+static bool is_never_gone(void *arg, uint32_t pid)
+{
+	(void)arg;
+	(void)pid;
+	return false;
+}
+
+/* Each epoch tells what is in use anew: the rest is forgotten, but not before its samples have come. */
+static void test_epochs(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	begin(&f);
+	introduce(&f, 1);
+	for (uint64_t i = 1; i < 1000; i++)
+		stack(&f, 1, HASH + i, PYBPF_OK);
+	for (int epoch = 0; epoch < 4; epoch++) {
+		sample(&f, 1, HASH + 999);
+		assert_string_equal(last(&f), epoch < 2 ? "python3 x.py|" WHOLE "|ok"
+							: "python3 x.py|[truncated: stack_missing]|stack_missing");
+		sample(&f, 1, HASH);
+		assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+		recorder__sweep(f.recorder, is_never_gone, NULL);
+		stack(&f, 1, HASH, PYBPF_OK);
+	}
+	stack(&f, 1, HASH + 999, PYBPF_OK);
+	sample(&f, 1, HASH + 999);
+	assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+	end(&f);
+}
+
 /* exec: the same pid, another program. Samples of the old one may come in the same round and the next. */
 static void test_exec(void **state)
 {
@@ -506,6 +573,8 @@ int main(void)
 		cmocka_unit_test(test_parts_lost),
 		cmocka_unit_test(test_incomplete_stacks),
 		cmocka_unit_test(test_told_again),
+		cmocka_unit_test(test_short_of_memory),
+		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_exec),
 		cmocka_unit_test(test_exit),
 		cmocka_unit_test(test_exec_of_another),

@@ -33,6 +33,8 @@ struct strtab *strtab__new(void);
 void strtab__free(struct strtab *t);
 /* Id of the n bytes, or -ENOMEM. The bytes are copied. */
 int64_t strtab__add(struct strtab *t, const char *bytes, size_t n);
+/* Id of the n bytes if they were added, else -ENOENT. */
+int64_t strtab__find(const struct strtab *t, const char *bytes, size_t n);
 uint32_t strtab__count(const struct strtab *t);
 /* NUL-terminated; *n (may be NULL) gets the length. The address stays valid as long as the table. */
 const char *strtab__get(const struct strtab *t, uint32_t id, size_t *n);

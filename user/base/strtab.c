@@ -90,6 +90,27 @@ static int strtab__rehash(struct strtab *t)
 	return 0;
 }
 
+/* The slot that holds the string, or the empty one where it would be. There must be one. */
+static size_t strtab__slot(const struct strtab *t, const char *bytes, size_t n, uint32_t hash)
+{
+	size_t i = hash & (t->cap - 1);
+
+	for (; t->slots[i]; i = (i + 1) & (t->cap - 1)) {
+		const struct entry *e = &t->entries.data[t->slots[i] - 1];
+
+		if (e->hash == hash && e->len == n && !memcmp(e->bytes, bytes, n))
+			break;
+	}
+	return i;
+}
+
+int64_t strtab__find(const struct strtab *t, const char *bytes, size_t n)
+{
+	uint32_t id = t->slots[strtab__slot(t, bytes, n, (uint32_t)hash__bytes(bytes, n))];
+
+	return id ? (int64_t)id - 1 : -ENOENT;
+}
+
 int64_t strtab__add(struct strtab *t, const char *bytes, size_t n)
 {
 	uint32_t hash = (uint32_t)hash__bytes(bytes, n);
@@ -100,12 +121,9 @@ int64_t strtab__add(struct strtab *t, const char *bytes, size_t n)
 		return -ENOMEM;
 	if ((t->entries.len + 1) * 4 > t->cap * 3 && strtab__rehash(t))
 		return -ENOMEM;
-	for (i = hash & (t->cap - 1); t->slots[i]; i = (i + 1) & (t->cap - 1)) {
-		const struct entry *e = &t->entries.data[t->slots[i] - 1];
-
-		if (e->hash == hash && e->len == n && !memcmp(e->bytes, bytes, n))
-			return t->slots[i] - 1;
-	}
+	i = strtab__slot(t, bytes, n, hash);
+	if (t->slots[i])
+		return t->slots[i] - 1;
 	if (vec__reserve(&t->entries, t->entries.len + 1))
 		return -ENOMEM;
 	copy = strtab__room(t, n + 1);

@@ -139,6 +139,7 @@ static uint64_t memory_used(void)
 void collect__watch_memory(struct collect *c)
 {
 	uint64_t used = memory_used();
+	bool was_full = c->full;
 
 	if (used > c->max_memory && !c->full) {
 		spill__step(c->spill, c->profile, true);
@@ -146,6 +147,8 @@ void collect__watch_memory(struct collect *c)
 	}
 	c->full = used > c->max_memory - (c->full ? c->max_memory / 10 : 0);
 	recorder__limit(c->recorder, c->full);
+	if (was_full && !c->full)
+		kernel__retell_codes(c->kernel);
 }
 
 void collect__accounts(struct collect *c, struct profile_accounts *out)

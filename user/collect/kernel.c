@@ -366,6 +366,12 @@ void kernel__next_epoch(struct kernel *k)
 	__atomic_fetch_add(&k->skel->bss->epoch, 1, __ATOMIC_RELAXED);
 }
 
+void kernel__retell_codes(struct kernel *k)
+{
+	__atomic_fetch_add(&k->skel->bss->codes_void, 1, __ATOMIC_RELAXED);
+	kernel__next_epoch(k);
+}
+
 uint32_t kernel__files_missed(const struct kernel *k)
 {
 	return __atomic_load_n(&k->skel->bss->files_missed, __ATOMIC_RELAXED);

@@ -86,6 +86,9 @@ void kernel__processes_changed(struct kernel *k);
 /* Starts another epoch: stacks are told anew, and code objects validated, when next seen. */
 void kernel__next_epoch(struct kernel *k);
 
+/* Another epoch, in which code objects are told anew, too: user space has forgotten some. */
+void kernel__retell_codes(struct kernel *k);
+
 /* How often a program was started whose file could not be asked about: it is not sampled until it is looked for. */
 uint32_t kernel__files_missed(const struct kernel *k);
 

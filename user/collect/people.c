@@ -41,6 +41,7 @@ struct people {
 	struct spaces *spaces; /* NULL: no native frames */
 	struct stacks_context stacks;
 	struct shortfile *shortfile;
+	bool limited;
 	struct hmap by_identity; /* -> struct person * */
 	struct hmap by_pid;      /* pid -> identity of its latest program */
 	struct vec(uint64_t) leaving, gone; /* identities: ended in this round, in the last one */
@@ -101,6 +102,11 @@ void people__free(struct people *all)
 	str__free(&all->scratch[0]);
 	str__free(&all->scratch[1]);
 	free(all);
+}
+
+void people__limit(struct people *all, bool on)
+{
+	all->limited = on;
 }
 
 uint64_t people__live(const struct people *all)
@@ -269,7 +275,6 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	all->live += !who->introduced && !who->leaving;
 	who->introduced = true;
 	who->named = facts.cmdline != facts.comm;
-	who->named = facts.cmdline != facts.comm;
 	who->refused = interps__is_refused(all->interps, r->pid);
 	who->interp = who->refused ? NULL : interp;
 	if (all->spaces && !who->space)
@@ -340,7 +345,10 @@ void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid),
 		const struct person *who = (struct person *)(uintptr_t)*at;
 		struct rec_life end = {.pid = who->pid, .identity = identity};
 
-		if (!who->leaving && is_gone(arg, who->pid))
+		if (who->leaving)
+			continue;
+		stacks__next_epoch(who->stacks);
+		if (is_gone(arg, who->pid))
 			people__on_exit(all, &end);
 	}
 }
@@ -357,15 +365,44 @@ static uint64_t parents_code_type(const struct people *all, const struct person 
 	return parent && parent->code_type == type ? type : 0;
 }
 
+/* A string of a code object: while memory is short, -ENOENT unless it is there already. */
+static int64_t code_string(struct people *all, const struct str *text)
+{
+	if (all->limited)
+		return profile__find_string(all->profile, str__cstr(text), text->len);
+	return profile__add_string(all->profile, str__cstr(text), text->len);
+}
+
+/* The id in codes of what a record tells, completed by `text`, or -errno. */
+static int64_t intern_code(struct people *all, const struct person *who, const struct rec_code *r,
+			   const struct codefacts_text *text)
+{
+	_cleanup_(str__free) struct str short_file = {0};
+	int err = shortfile__name(all->shortfile, who->root_fd, str__cstr(text->file), text->file->len, &short_file);
+	int64_t name = code_string(all, text->name), file = code_string(all, text->file);
+	int64_t shortened = err < 0 ? file : code_string(all, &short_file);
+	struct code_facts facts = {
+		.name = (uint32_t)name,
+		.file = (uint32_t)file,
+		.short_file = (uint32_t)shortened,
+		.first_line = r->firstlineno,
+		.flags = r->flags,
+		.version_hex = who->interp->layout.version_hex,
+		.linetable = text->linetable,
+		.linetable_bytes = text->linetable_bytes,
+	};
+
+	if (name < 0 || file < 0 || shortened < 0)
+		return name < 0 ? name : file < 0 ? file : shortened;
+	return all->limited ? codes__find(all->codes, &facts) : codes__intern(all->codes, &facts);
+}
+
 int people__on_code(struct people *all, const struct rec_code *record, size_t size)
 {
 	struct rec_code copy = *record, *r = &copy;
 	struct person *who = people__of(all, r->identity, r->pid);
-	struct code_facts facts = {0};
 	struct codefacts_text text = {.name = &all->scratch[0], .file = &all->scratch[1]};
-	struct str short_file = {0};
 	int64_t code;
-	int err;
 
 	if (!who)
 		return -ENOMEM;
@@ -373,27 +410,17 @@ int people__on_code(struct people *all, const struct rec_code *record, size_t si
 		return -ENOENT;
 	if (!who->code_type)
 		who->code_type = parents_code_type(all, who, r->type_addr);
-	err = codefacts__check_type(r, &who->interp->layout, &who->code_type);
-	if (!err)
-		err = codefacts__from_record(r, size - sizeof(*r), &who->interp->layout, record + 1, &text);
-	if (err) {
-		hmap__del(&who->codes, r->addr);
-		return err;
+	code = codefacts__check_type(r, &who->interp->layout, &who->code_type);
+	if (!code)
+		code = codefacts__from_record(r, size - sizeof(*r), &who->interp->layout, record + 1, &text);
+	if (!code) {
+		code = intern_code(all, who, r, &text);
+		free(text.owned);
 	}
-	err = shortfile__name(all->shortfile, who->root_fd, str__cstr(text.file), text.file->len, &short_file);
-	facts.name = string(all, str__cstr(text.name), text.name->len);
-	facts.file = string(all, str__cstr(text.file), text.file->len);
-	facts.short_file = err < 0 ? facts.file : string(all, str__cstr(&short_file), short_file.len);
-	facts.first_line = r->firstlineno;
-	facts.flags = r->flags;
-	facts.version_hex = who->interp->layout.version_hex;
-	facts.linetable = text.linetable;
-	facts.linetable_bytes = text.linetable_bytes;
-	code = codes__intern(all->codes, &facts);
-	str__free(&short_file);
-	free(text.owned);
-	if (code < 0)
+	if (code < 0) { /* whatever was there before: this is something else */
+		hmap__del(&who->codes, r->addr);
 		return (int)code;
+	}
 	return hmap__put(&who->codes, r->addr, (uint64_t)code);
 }
 
@@ -404,6 +431,8 @@ int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
 	if (!who)
 		return -ENOMEM;
 	if (!who->introduced) /* its introduction was lost: nothing says how to read it */
+		return -ENOENT;
+	if (all->limited && !stacks__knows(who->stacks, r->stack))
 		return -ENOENT;
 	return stacks__tell(who->stacks, r, size);
 }

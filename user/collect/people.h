@@ -30,6 +30,12 @@ void people__on_exec(struct people *all, const struct rec_life *r);
 /* As recorder__sweep. */
 void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid), void *arg);
 
+/*
+ * While memory is short: of stacks and code objects only those are taken in that were there before. What has another code object
+ * at its address than before is not known any more.
+ */
+void people__limit(struct people *all, bool on);
+
 /* The program by its identity; one without facts is made when its introduction was lost. NULL when out of memory. */
 struct person *people__of(struct people *all, uint64_t identity, uint32_t pid);
 

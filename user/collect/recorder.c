@@ -117,6 +117,7 @@ void recorder__restart(struct recorder *r, uint64_t start_ns)
 void recorder__limit(struct recorder *r, bool on)
 {
 	r->limited = on;
+	people__limit(r->people, on);
 }
 
 void recorder__end_round(struct recorder *r)
@@ -131,8 +132,6 @@ int recorder__take(struct recorder *r, const void *record, size_t size)
 	if (size < sizeof(type))
 		return 0;
 	memcpy(&type, record, sizeof(type));
-	if (r->limited && (type == REC_STACK || type == REC_CODE))
-		return 0;
 	/* A record that memory does not suffice for is missed by the samples that need it: these count as truncated. */
 	switch (type) {
 	case REC_STACK:

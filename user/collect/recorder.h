@@ -40,7 +40,10 @@ void recorder__restart(struct recorder *r, uint64_t start_ns);
 void recorder__limit(struct recorder *r, bool on);
 /* Call after each round of records and samples. */
 void recorder__end_round(struct recorder *r);
-/* Forgets processes whose end was never told, for the ring was full or they were never introduced. Call it every few seconds. */
+/*
+ * Forgets processes whose end was never told, for the ring was full or they were never introduced, and stacks that are not in use
+ * any more. Call it when the kernel has been told to begin another epoch.
+ */
 void recorder__sweep(struct recorder *r, bool (*is_gone)(void *arg, uint32_t pid), void *arg);
 
 struct recorder_counts {

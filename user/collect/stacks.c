@@ -25,8 +25,11 @@ struct told_stack {
 	uint32_t parent; /* stack of the profile up to the first part that a sample tells */
 	uint32_t parts;  /* those from there on, outermost first: in `parts` from this index on */
 	uint32_t count;
+	uint32_t epoch; /* in which it was told last */
 	uint16_t outcome;
 };
+
+#define FEW_TOLD 64 /* not worth to look through */
 
 #define NO_CODE UINT32_MAX
 
@@ -39,6 +42,7 @@ struct stacks {
 	struct hmap places;      /* hash of (the kernel's name, innermost instruction and address) -> stack of the profile */
 	struct vec(struct told_stack) told;
 	struct vec(struct part) parts;
+	uint32_t epoch; /* of the kernel: how many have begun */
 };
 
 struct stacks *stacks__new(const struct stacks_context *context, const struct hmap *by_address)
@@ -52,14 +56,19 @@ struct stacks *stacks__new(const struct stacks_context *context, const struct hm
 	return s;
 }
 
-void stacks__free(struct stacks *s)
+static void free_told(struct stacks *s)
 {
-	if (!s)
-		return;
 	hmap__free(&s->names);
 	hmap__free(&s->places);
 	vec__free(&s->told);
 	vec__free(&s->parts);
+}
+
+void stacks__free(struct stacks *s)
+{
+	if (!s)
+		return;
+	free_told(s);
 	free(s);
 }
 
@@ -228,7 +237,7 @@ static void merge(struct assembly *a)
 static int finish(struct assembly *a)
 {
 	struct stacks *s = a->stacks;
-	struct told_stack told = {.parts = (uint32_t)s->parts.len, .outcome = a->outcome};
+	struct told_stack told = {.parts = (uint32_t)s->parts.len, .epoch = s->epoch, .outcome = a->outcome};
 	uint64_t *known;
 	int64_t stack = 0;
 	size_t i = a->parts.len;
@@ -242,13 +251,14 @@ static int finish(struct assembly *a)
 	told.count = (uint32_t)i;
 	known = hmap__get(&s->names, a->r->stack);
 	if (known) {
-		/* Told again: another epoch, or a code object has changed. Samples from now on mean this one. */
+		/* Told again: another epoch, or what could not be had has come. Samples from now on mean this one. */
 		struct told_stack *before = &s->told.data[*known];
 		bool same = before->parent == told.parent && before->count == told.count;
 
 		for (size_t k = 0; same && k < i; k++)
 			same = !memcmp(&s->parts.data[before->parts + k], &a->parts.data[i - 1 - k], sizeof(struct part));
 		before->outcome = told.outcome;
+		before->epoch = told.epoch;
 		if (same)
 			return 0;
 		hmap__free(&s->places);
@@ -286,7 +296,65 @@ int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size)
 		add_marker(&a, r->outcome);
 	err = a.err ? a.err : finish(&a);
 	vec__free(&a.parts);
+	if (err)
+		hmap__del(&s->names, r->stack); /* what it was before is not true any more */
 	return err;
+}
+
+bool stacks__knows(const struct stacks *s, uint64_t name)
+{
+	return hmap__get(&s->names, name);
+}
+
+static bool is_current(const struct stacks *s, const struct told_stack *told)
+{
+	return told->epoch + 1 >= s->epoch;
+}
+
+/* A copy with what is current. 0 or -ENOMEM, with half a copy. */
+static int copy_current(const struct stacks *s, struct stacks *to)
+{
+	uint64_t name, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&s->names, &pos, &name, &at)) {
+		const struct told_stack *old = &s->told.data[*at];
+		struct told_stack told = *old;
+
+		if (!is_current(s, old))
+			continue;
+		told.parts = (uint32_t)to->parts.len;
+		for (uint32_t i = 0; i < told.count; i++) {
+			if (vec__push(&to->parts, s->parts.data[old->parts + i]))
+				return -ENOMEM;
+		}
+		if (vec__push(&to->told, told) || hmap__put(&to->names, name, to->told.len - 1))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void stacks__next_epoch(struct stacks *s)
+{
+	struct stacks kept = *s;
+	size_t current = 0;
+
+	s->epoch++;
+	vec__foreach(&s->told, told)
+		current += is_current(s, told);
+	if (s->told.len < FEW_TOLD || current > s->told.len / 2)
+		return;
+	memset(&kept.names, 0, sizeof(kept.names));
+	memset(&kept.places, 0, sizeof(kept.places));
+	memset(&kept.told, 0, sizeof(kept.told));
+	memset(&kept.parts, 0, sizeof(kept.parts));
+	kept.epoch = s->epoch;
+	if (copy_current(s, &kept)) { /* then all of it stays */
+		free_told(&kept);
+		return;
+	}
+	free_told(s);
+	*s = kept;
 }
 
 /* The frame that a sample makes of a part; -ENOENT: none, it is scaffolding of the interpreter. */

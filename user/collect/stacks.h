@@ -33,6 +33,15 @@ void stacks__set_process(struct stacks *s, const struct py_layout *layout, struc
 /* A record of the ring; `size` bytes in all. 0, -EBADMSG (sizes disagree) or -ENOMEM. */
 int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size);
 
+/* Is the stack of that name told? */
+bool stacks__knows(const struct stacks *s, uint64_t name);
+
+/*
+ * Call it when the kernel has begun another epoch, in which it tells each stack anew before its samples: what was not told in this
+ * one nor in the one before is forgotten.
+ */
+void stacks__next_epoch(struct stacks *s);
+
 /*
  * The profile's stack for a sample. *outcome becomes what the stack's own is; CODE_FAULT where a name in it could not be
  * had. -ENOENT when the stack was never told, -ENOMEM.

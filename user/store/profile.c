@@ -113,6 +113,11 @@ int64_t profile__add_string(struct profile *p, const char *bytes, size_t n)
 	return strtab__add(p->strings, bytes, n);
 }
 
+int64_t profile__find_string(const struct profile *p, const char *bytes, size_t n)
+{
+	return strtab__find(p->strings, bytes, n);
+}
+
 static bool known_string(const struct profile *p, uint32_t id)
 {
 	return id < strtab__count(p->strings);

@@ -109,6 +109,7 @@ void profile__free(struct profile *p); /* NULL is fine */
 /* Adders: the id, or -ENOMEM; -EINVAL for an id that does not exist; -ERANGE when a table is full. Equal
  * strings, frames and stacks get equal ids; processes and threads are added each time. */
 int64_t profile__add_string(struct profile *p, const char *bytes, size_t n);
+int64_t profile__find_string(const struct profile *p, const char *bytes, size_t n); /* of those added; -ENOENT */
 int64_t profile__add_frame(struct profile *p, const struct frame *f);
 int64_t profile__add_stack(struct profile *p, uint32_t parent, uint32_t frame);
 int64_t profile__add_process(struct profile *p, const struct profile_process *process);

@@ -56,6 +56,13 @@ static uint64_t content_hash(const struct code_facts *f)
 	return hash__combine(h, (uint64_t)f->flags << 32 | f->version_hex >> 16);
 }
 
+int64_t codes__find(const struct codes *c, const struct code_facts *f)
+{
+	uint64_t *known = hmap__get(&c->by_content, content_hash(f));
+
+	return known ? (int64_t)*known : -ENOENT;
+}
+
 int64_t codes__intern(struct codes *c, const struct code_facts *f)
 {
 	uint64_t key = content_hash(f), *known = hmap__get(&c->by_content, key);

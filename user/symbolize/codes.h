@@ -33,6 +33,9 @@ void codes__free(struct codes *c); /* NULL is fine */
 /* The id of a code object (equal facts, equal id), or -ENOMEM. The line table is copied. */
 int64_t codes__intern(struct codes *c, const struct code_facts *facts);
 
+/* The id of one that equals it and is there already, or -ENOENT. */
+int64_t codes__find(const struct codes *c, const struct code_facts *facts);
+
 /*
  * The frame of the profile for an instruction `offset` bytes behind the first one (may be negative: the frame has
  * not begun), or -ENOMEM. Cached: the table is read once for each place.
