@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "pyrt/pyname.h"
+#include "pyrt/pyobject.h"
 #include "sys/mem.h"
 
 /* More than any name or table that CPython makes; a length beyond is that of something else. */
@@ -41,37 +42,10 @@ static int read_table(struct memory_reader *m, const struct py_layout *l, uint64
 	return 0;
 }
 
-/* A str object (Include/cpython/unicodeobject.h): kind, compact and ascii are neighbouring bits of its state. */
 static int read_string(struct memory_reader *m, const struct py_layout *l, uint64_t addr, struct str *out)
 {
-	_cleanup_free_ uint8_t *bytes = NULL;
-	uint64_t length, data = addr + l->str_compact;
-	uint32_t state, kind;
-	int err = memory__read_u64(m, addr + l->str_length, &length);
-
-	if (!err)
-		err = memory__read_u32(m, addr + l->str_state, &state);
-	if (err)
-		return err;
-	state >>= l->str_kind_shift;
-	kind = state & 7;
-	if (!(state & 8)) { /* not compact: the characters are elsewhere */
-		if (l->str_legacy == PYBPF_NO_OFFSET)
-			return -EFAULT;
-		err = memory__read_u64(m, addr + l->str_legacy, &data);
-		if (err)
-			return err;
-		kind = kind ? kind : 4; /* not ready: wchar_t */
-	} else if (state & 16) {
-		data = addr + l->str_ascii;
-	}
-	if ((kind != 1 && kind != 2 && kind != 4) || length > MAX_TEXT)
-		return -EFAULT;
-	bytes = malloc(length * kind + 1);
-	if (!bytes)
-		return -ENOMEM;
-	err = memory__read(m, data, bytes, length * kind);
-	return err ? err : decode(out, bytes, length * kind, kind);
+	str__reset(out);
+	return pyobject__str(m, l, addr, MAX_TEXT, out);
 }
 
 /*

@@ -15,7 +15,7 @@
 /* Members of struct pyrt_debug_offsets, in its order; `bound` is the structure that an offset lies in. */
 enum field {
 	RUNTIME_SIZE, RUNTIME_INTERPRETERS,
-	INTERP_SIZE, INTERP_NEXT, INTERP_THREADS,
+	INTERP_SIZE, INTERP_NEXT, INTERP_THREADS, INTERP_MODULES,
 	TSTATE_SIZE, TSTATE_NEXT, TSTATE_INTERP, TSTATE_FRAME, TSTATE_THREAD_ID,
 	TSTATE_NATIVE_ID, TSTATE_CHUNK,
 	FRAME_SIZE, FRAME_PREVIOUS, FRAME_CODE, FRAME_INSTR, FRAME_OWNER, FRAME_TLBC,
@@ -45,6 +45,7 @@ static const struct {
 	[INTERP_NEXT] = {"interpreter_state.next", AT(interp_next), INTERP_SIZE, 8, false},
 	[INTERP_THREADS] = {"interpreter_state.threads_head", AT(interp_threads), INTERP_SIZE, 8,
 			    false},
+	[INTERP_MODULES] = {"interpreter_state.imports_modules", AT(interp_modules), INTERP_SIZE, 8, false},
 	[TSTATE_SIZE] = {"thread_state.size", AT(tstate_size), -1, 8, false},
 	[TSTATE_NEXT] = {"thread_state.next", AT(tstate_next), TSTATE_SIZE, 8, false},
 	[TSTATE_INTERP] = {"thread_state.interp", AT(tstate_interp), TSTATE_SIZE, 8, false},
@@ -93,7 +94,7 @@ static const struct shape shapes[] = {
 	/* 3.13: Include/internal/pycore_runtime.h, struct _Py_DebugOffsets */
 	{13, 73, {
 		[RUNTIME_SIZE] = 3, [RUNTIME_INTERPRETERS] = 5,
-		[INTERP_SIZE] = 6, [INTERP_NEXT] = 8, [INTERP_THREADS] = 9,
+		[INTERP_SIZE] = 6, [INTERP_NEXT] = 8, [INTERP_THREADS] = 9, [INTERP_MODULES] = 11,
 		[TSTATE_SIZE] = 19, [TSTATE_NEXT] = 21, [TSTATE_INTERP] = 22, [TSTATE_FRAME] = 23,
 		[TSTATE_THREAD_ID] = 24, [TSTATE_NATIVE_ID] = 25, [TSTATE_CHUNK] = 26,
 		[FRAME_SIZE] = 28, [FRAME_PREVIOUS] = 29, [FRAME_CODE] = 30, [FRAME_INSTR] = 31,
@@ -107,7 +108,7 @@ static const struct shape shapes[] = {
 	/* 3.14: Include/internal/pycore_debug_offsets.h */
 	{14, 95, {
 		[RUNTIME_SIZE] = 3, [RUNTIME_INTERPRETERS] = 5,
-		[INTERP_SIZE] = 6, [INTERP_NEXT] = 8, [INTERP_THREADS] = 9,
+		[INTERP_SIZE] = 6, [INTERP_NEXT] = 8, [INTERP_THREADS] = 9, [INTERP_MODULES] = 12,
 		[TSTATE_SIZE] = 22, [TSTATE_NEXT] = 24, [TSTATE_INTERP] = 25, [TSTATE_FRAME] = 26,
 		[TSTATE_THREAD_ID] = 27, [TSTATE_NATIVE_ID] = 28, [TSTATE_CHUNK] = 29,
 		[FRAME_SIZE] = 31, [FRAME_PREVIOUS] = 32, [FRAME_CODE] = 33, [FRAME_INSTR] = 34,
@@ -121,7 +122,7 @@ static const struct shape shapes[] = {
 	/* 3.15: likewise; pre-releases before 3.15.0b4 lack some words, and are refused by the checks */
 	{15, 111, {
 		[RUNTIME_SIZE] = 3, [RUNTIME_INTERPRETERS] = 5,
-		[INTERP_SIZE] = 6, [INTERP_NEXT] = 8, [INTERP_THREADS] = 9,
+		[INTERP_SIZE] = 6, [INTERP_NEXT] = 8, [INTERP_THREADS] = 9, [INTERP_MODULES] = 12,
 		[TSTATE_SIZE] = 22, [TSTATE_NEXT] = 24, [TSTATE_INTERP] = 25, [TSTATE_FRAME] = 26,
 		[BASE_FRAME] = 27,
 		[TSTATE_THREAD_ID] = 30, [TSTATE_NATIVE_ID] = 31, [TSTATE_CHUNK] = 32,

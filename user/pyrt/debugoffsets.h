@@ -26,7 +26,7 @@ struct pyrt_debug_offsets_head {
 struct pyrt_debug_offsets {
 	uint64_t version, free_threaded;
 	uint64_t runtime_size, runtime_interpreters;
-	uint64_t interp_size, interp_next, interp_threads;
+	uint64_t interp_size, interp_next, interp_threads, interp_modules;
 	uint64_t tstate_size, tstate_next, tstate_interp, tstate_frame, tstate_thread_id,
 		tstate_native_id, tstate_chunk;
 	uint64_t frame_size, frame_previous, frame_code, frame_instr, frame_owner, frame_tlbc;

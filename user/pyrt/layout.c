@@ -49,6 +49,7 @@ static const struct {
 	{"_PyRuntime.interpreters.head", LIST(runtime_interpreters), FROM(runtime_interpreters), false},
 	{"PyInterpreterState.next", LIST(interp_next), FROM(interp_next), false},
 	{"PyInterpreterState.threads.head", LIST(interp_threads), FROM(interp_threads), false},
+	{"PyInterpreterState.imports.modules", LIST(interp_modules), FROM(interp_modules), false},
 	{"PyThreadState.next", LIST(tstate_next), FROM(tstate_next), true},
 	{"PyThreadState.thread_id", LIST(tstate_thread_id), FROM(tstate_thread_id), true},
 };

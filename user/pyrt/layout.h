@@ -20,6 +20,7 @@ struct pyrt_lists {
 	uint16_t interp_threads; /* head of the interpreter's threads */
 	uint16_t tstate_next;
 	uint16_t tstate_thread_id; /* pthread_self(): unsigned long */
+	uint16_t interp_modules;   /* sys.modules */
 };
 
 struct pyrt_layout {

@@ -47,7 +47,7 @@ static const struct pyrt_layout rows[] = {
 			.code_consts = 48, .code_names = 56,
 		},
 		.lists = {.runtime_interpreters = NO, .interp_next = 0, .interp_threads = 8,
-			  .tstate_next = 8, .tstate_thread_id = 152},
+			  .tstate_next = 8, .tstate_thread_id = 152, .interp_modules = 16},
 	},
 	{ /* 3.7: as 3.6; Include/internal/pystate.h struct pyruntimestate */
 		.abi = {
@@ -59,7 +59,7 @@ static const struct pyrt_layout rows[] = {
 			.code_consts = 48, .code_names = 56,
 		},
 		.lists = {.runtime_interpreters = 24, .interp_next = 0, .interp_threads = 8,
-			  .tstate_next = 8, .tstate_thread_id = 176},
+			  .tstate_next = 8, .tstate_thread_id = 176, .interp_modules = 40},
 	},
 	{ /* 3.8: code.h (co_posonlyargcount); Include/internal/pycore_pystate.h struct pyruntimestate */
 		.abi = {
@@ -71,7 +71,7 @@ static const struct pyrt_layout rows[] = {
 			.code_consts = 56, .code_names = 64,
 		},
 		.lists = {.runtime_interpreters = 32, .interp_next = 0, .interp_threads = 8,
-			  .tstate_next = 8, .tstate_thread_id = 176},
+			  .tstate_next = 8, .tstate_thread_id = 176, .interp_modules = 56},
 	},
 	{ /* 3.9: Include/cpython/frameobject.h, cpython/code.h; internal/pycore_runtime.h */
 		.abi = {
@@ -83,7 +83,7 @@ static const struct pyrt_layout rows[] = {
 			.code_consts = 56, .code_names = 64,
 		},
 		.lists = {.runtime_interpreters = 32, .interp_next = 0, .interp_threads = 8,
-			  .tstate_next = 8, .tstate_thread_id = 176},
+			  .tstate_next = 8, .tstate_thread_id = 176, .interp_modules = 856},
 	},
 	{ /* 3.10: as 3.9, with f_stackdepth in place of f_stacktop, and co_linetable; f_lasti in code units */
 		.abi = {
@@ -95,7 +95,7 @@ static const struct pyrt_layout rows[] = {
 			.code_consts = 56, .code_names = 64,
 		},
 		.lists = {.runtime_interpreters = 32, .interp_next = 0, .interp_threads = 8,
-			  .tstate_next = 8, .tstate_thread_id = 176},
+			  .tstate_next = 8, .tstate_thread_id = 176, .interp_modules = 856},
 	},
 	{ /* 3.11: internal/pycore_frame.h struct _PyInterpreterFrame, cpython/pystate.h _PyCFrame and struct _ts,
 	   * cpython/code.h _PyCode_DEF, internal/pycore_runtime.h */
@@ -112,7 +112,7 @@ static const struct pyrt_layout rows[] = {
 			.code_bytecode = 184, .code_tlbc = NO, .base_frame = NO,
 		},
 		.lists = {.runtime_interpreters = 40, .interp_next = 0, .interp_threads = 16,
-			  .tstate_next = 8, .tstate_thread_id = 152},
+			  .tstate_next = 8, .tstate_thread_id = 152, .interp_modules = 888},
 	},
 	{ /* 3.12: likewise; internal/pycore_interp.h struct _is */
 		.abi = {
@@ -128,7 +128,7 @@ static const struct pyrt_layout rows[] = {
 			.code_bytecode = 192, .code_tlbc = NO, .base_frame = NO,
 		},
 		.lists = {.runtime_interpreters = 40, .interp_next = 0, .interp_threads = 72,
-			  .tstate_next = 8, .tstate_thread_id = 136},
+			  .tstate_next = 8, .tstate_thread_id = 136, .interp_modules = 944},
 	},
 	{ /* 3.13: likewise, with current_frame, f_executable and instr_ptr */
 		.abi = {
@@ -144,7 +144,7 @@ static const struct pyrt_layout rows[] = {
 			.code_bytecode = 200, .code_tlbc = NO, .base_frame = NO,
 		},
 		.lists = {.runtime_interpreters = 632, .interp_next = 7264, .interp_threads = 7344,
-			  .tstate_next = 8, .tstate_thread_id = 152},
+			  .tstate_next = 8, .tstate_thread_id = 152, .interp_modules = 7656},
 	},
 	{ /* 3.14: internal/pycore_interpframe_structs.h struct _PyInterpreterFrame (f_executable is tagged),
 	   * internal/pycore_runtime_structs.h, internal/pycore_interp_structs.h */
@@ -161,7 +161,7 @@ static const struct pyrt_layout rows[] = {
 			.code_bytecode = 208, .code_tlbc = NO, .base_frame = NO,
 		},
 		.lists = {.runtime_interpreters = 808, .interp_next = 7272, .interp_threads = 7344,
-			  .tstate_next = 8, .tstate_thread_id = 152},
+			  .tstate_next = 8, .tstate_thread_id = 152, .interp_modules = 7688},
 	},
 	{ /* 3.15: likewise; autoTSSkey is gone, _Py_tss_gilstate is thread-local (internal/pycore_pystate.h) */
 		.abi = {
@@ -177,7 +177,7 @@ static const struct pyrt_layout rows[] = {
 			.code_bytecode = 208, .code_tlbc = NO, .base_frame = 80,
 		},
 		.lists = {.runtime_interpreters = 936, .interp_next = 7264, .interp_threads = 7336,
-			  .tstate_next = 8, .tstate_thread_id = 176},
+			  .tstate_next = 8, .tstate_thread_id = 176, .interp_modules = 7592},
 	},
 };
 /* clang-format on */
