@@ -107,6 +107,7 @@ static int start(struct run *r, struct err *e)
 		.native = o->native,
 		.keep_evaluator = o->native_all,
 		.kernel = o->kernel,
+		.thread_names = r->format->threads || o->show.export.view.thread_frames,
 		.keep_order = r->format->ordered,
 		.max_memory = o->max_memory,
 		.words = str__cstr(&r->words),

@@ -115,7 +115,12 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 	if (err)
 		goto fail;
 	c->interps = interps__new(c->kernel);
-	err = c->interps ? prepare_natives(c, config, e) : err__errno(e, -ENOMEM, "starting to record");
+	if (c->interps && config->thread_names)
+		c->threadnames = threadnames__new(c->interps);
+	if (!c->interps || !c->threadnames != !config->thread_names)
+		err = err__errno(e, -ENOMEM, "starting to record");
+	if (!err)
+		err = prepare_natives(c, config, e);
 	if (!err)
 		err = kernel__attach(c->kernel, e);
 	if (!err)
@@ -140,6 +145,7 @@ void collect__free(struct collect *c)
 		return;
 	clock_set__stop(c->clocks);
 	recorder__free(c->recorder);
+	threadnames__free(c->threadnames);
 	natives__free(c->natives);
 	spaces__free(c->spaces);
 	unwinds__free(c->unwinds);
@@ -193,6 +199,8 @@ static int take_record(void *arg, const void *record, size_t size)
 		interps__on_file(c->interps, file);
 	if (size >= sizeof(struct rec_proc) && file->type == REC_PROC)
 		interps__on_proc(c->interps, record);
+	if (c->threadnames)
+		threadnames__take(c->threadnames, record, size);
 	return recorder__take(c->recorder, record, size);
 }
 
@@ -254,6 +262,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 		return err;
 	now = clock_ns(CLOCK_MONOTONIC);
 	interps__refresh(c->interps);
+	collect__name_threads(c, false);
 	if (now - c->last_epoch >= EPOCH_NS) {
 		kernel__next_epoch(c->kernel);
 		collect__sweep(c);

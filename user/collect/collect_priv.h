@@ -14,6 +14,7 @@
 #include "collect/sideband.h"
 #include "collect/spaces.h"
 #include "collect/spill.h"
+#include "collect/threadnames.h"
 
 #define SECOND 1000000000ull
 
@@ -29,6 +30,7 @@ struct collect {
 	struct natives *natives; /* for kernel frames, too */
 	struct profile *profile;
 	struct recorder *recorder;
+	struct threadnames *threadnames; /* NULL unless they were asked for */
 	struct spill *spill;
 	int epoll_fd;
 	bool has_targets;
@@ -64,6 +66,8 @@ void collect__sweep(struct collect *c);
 
 /* collect_profile.c: once a second. Beyond max_memory no stack that was not seen before is kept. */
 void collect__watch_memory(struct collect *c);
+/* collect_profile.c: reads the names of threads that it is time for, or of all. */
+void collect__name_threads(struct collect *c, bool all);
 /* collect.c: takes in what has come. How much that was, or -errno. */
 int collect__take_all(struct collect *c, struct err *e);
 

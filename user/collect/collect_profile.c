@@ -66,6 +66,17 @@ static int name_frames(struct collect *c, struct profile **p, struct err *e)
 	return 0;
 }
 
+static void name_thread(void *arg, uint64_t identity, uint32_t tid, const char *name, size_t n)
+{
+	recorder__name_thread(arg, identity, tid, name, n);
+}
+
+void collect__name_threads(struct collect *c, bool all)
+{
+	if (c->threadnames)
+		threadnames__read(c->threadnames, all, name_thread, c->recorder);
+}
+
 int collect__stop(struct collect *c, struct err *e)
 {
 	int err;
@@ -76,6 +87,8 @@ int collect__stop(struct collect *c, struct err *e)
 	do
 		err = collect__take_all(c, e);
 	while (err > 0);
+	if (!err)
+		collect__name_threads(c, true);
 	if (!err && describe_run(c))
 		err = err__errno(e, -ENOMEM, "finishing the profile");
 	if (!err && spill__is_used(c->spill)) {
@@ -98,7 +111,10 @@ int collect__stop(struct collect *c, struct err *e)
 int collect__snapshot(struct collect *c, struct profile **out, struct err *e)
 {
 	struct profile *whole;
-	int err = describe_run(c) ? err__errno(e, -ENOMEM, "finishing the profile") : 0;
+	int err;
+
+	collect__name_threads(c, true);
+	err = describe_run(c) ? err__errno(e, -ENOMEM, "finishing the profile") : 0;
 
 	if (!err)
 		err = spill__read_back(c->spill, c->profile, &whole, e);

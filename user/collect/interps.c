@@ -357,6 +357,11 @@ void interps__refresh(struct interps *x)
 	listed__refresh(x->listed);
 }
 
+int interps__find(struct interps *x, uint32_t pid, struct pyproc *out)
+{
+	return pyproc__find(x->files, (pid_t)pid, out, NULL);
+}
+
 bool interps__is_refused(const struct interps *x, uint32_t pid)
 {
 	return hmap__get(&x->refused, pid);

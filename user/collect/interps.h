@@ -13,6 +13,7 @@
 
 #include "base/err.h"
 #include "collect/kernel.h"
+#include "collect/pyproc.h"
 #include "collect/sideband.h"
 
 struct interps;
@@ -64,6 +65,9 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
 void interps__on_proc(struct interps *x, const struct rec_proc *r);
 /* Looks again at what changes in processes all the time. Call it some ten times a second. */
 void interps__refresh(struct interps *x);
+
+/* The interpreter of a process, as pyproc__find. */
+int interps__find(struct interps *x, uint32_t pid, struct pyproc *out);
 
 bool interps__is_refused(const struct interps *x, uint32_t pid);
 

@@ -29,6 +29,7 @@ struct person {
 	int root_fd;                     /* its root directory, -1 when it could not be had */
 	char comm[PYBPF_COMM_LEN + 1];
 	struct hmap threads; /* tid -> thread id in the profile */
+	struct hmap python_names, kernel_names; /* tid -> string: what Python calls them, and who named themselves */
 	struct hmap codes;   /* address -> id in codes */
 	struct space *space; /* where its code lies; NULL: not known or not wanted */
 	struct stacks *stacks;
@@ -79,6 +80,8 @@ static void person__free(struct person *who)
 	if (who->root_fd >= 0)
 		close(who->root_fd);
 	hmap__free(&who->threads);
+	hmap__free(&who->python_names);
+	hmap__free(&who->kernel_names);
 	hmap__free(&who->codes);
 	stacks__free(who->stacks);
 	space__put(who->space);
@@ -303,6 +306,36 @@ int64_t people__thread(struct people *all, struct person *who, uint32_t tid)
 	return id;
 }
 
+/* Such as Python makes up itself: Thread-1, Thread-1 (function), Dummy-1 (Lib/threading.py). */
+static bool is_made_up(const char *name)
+{
+	size_t n = !strncmp(name, "Thread-", 7) ? 7 : !strncmp(name, "Dummy-", 6) ? 6 : 0;
+	const char *end = name + n + strspn(name + n, "0123456789");
+
+	return n && end > name + n && (!*end || !strncmp(end, " (", 2));
+}
+
+/*
+ * Python's name goes before the kernel's, unless it is a mere number and the thread has given itself another one; what
+ * the kernel has may be the beginning of Python's (3.14+).
+ */
+static int choose_name(struct people *all, struct person *who, uint32_t tid, uint32_t thread)
+{
+	const uint64_t *python = hmap__get(&who->python_names, tid), *kernel = hmap__get(&who->kernel_names, tid);
+	uint64_t name = python ? *python : kernel ? *kernel : 0;
+	const struct profile_thread *now = profile__thread(all->profile, thread);
+	size_t n;
+
+	if (python && kernel) {
+		const char *own = profile__string(all->profile, (uint32_t)*kernel, &n);
+		const char *given = profile__string(all->profile, (uint32_t)*python, NULL);
+
+		if (is_made_up(given) && strncmp(given, own, n) != 0)
+			name = *kernel;
+	}
+	return !now || now->name == name ? 0 : profile__name_thread(all->profile, thread, (uint32_t)name);
+}
+
 int people__on_thread(struct people *all, const struct rec_thread *r)
 {
 	struct person *who = people__of(all, r->identity, r->pid);
@@ -317,7 +350,18 @@ int people__on_thread(struct people *all, const struct rec_thread *r)
 	/* a thread that nobody named carries its process's name: that says nothing */
 	if (r->tid == r->pid || !strncmp(r->comm, who->comm, PYBPF_COMM_LEN))
 		return 0;
-	return profile__name_thread(all->profile, (uint32_t)thread, string(all, r->comm, n));
+	if (hmap__put(&who->kernel_names, r->tid, string(all, r->comm, n)))
+		return -ENOMEM;
+	return choose_name(all, who, r->tid, (uint32_t)thread);
+}
+
+void people__name_thread(struct people *all, uint64_t identity, uint32_t tid, const char *name, size_t n)
+{
+	struct person *who = people__find(all, identity);
+	const uint64_t *id = who ? hmap__get(&who->threads, tid) : NULL;
+
+	if (id && !hmap__put(&who->python_names, tid, string(all, name, n)))
+		choose_name(all, who, tid, (uint32_t)*id);
 }
 
 void people__on_exec(struct people *all, const struct rec_life *r)

@@ -25,6 +25,8 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size);
 int people__on_thread(struct people *all, const struct rec_thread *r);
 int people__on_code(struct people *all, const struct rec_code *r, size_t size);
 int people__on_stack(struct people *all, const struct rec_stack *r, size_t size);
+/* As recorder__name_thread. */
+void people__name_thread(struct people *all, uint64_t identity, uint32_t tid, const char *name, size_t n);
 void people__on_exit(struct people *all, const struct rec_life *r);
 void people__on_exec(struct people *all, const struct rec_life *r);
 /* As recorder__sweep. */

@@ -109,6 +109,11 @@ int recorder__sample(struct recorder *r, const struct rec_sample *s)
 	return 0;
 }
 
+void recorder__name_thread(struct recorder *r, uint64_t identity, uint32_t tid, const char *name, size_t n)
+{
+	people__name_thread(r->people, identity, tid, name, n);
+}
+
 void recorder__restart(struct recorder *r, uint64_t start_ns)
 {
 	r->start_ns = start_ns;

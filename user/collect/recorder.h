@@ -34,6 +34,8 @@ void recorder__free(struct recorder *r); /* NULL is fine */
 int recorder__take(struct recorder *r, const void *record, size_t size);
 /* Takes one sample; one that memory does not suffice for is counted as lost. 0. */
 int recorder__sample(struct recorder *r, const struct rec_sample *sample);
+/* What Python calls a thread that has been told already: goes before the kernel's name. */
+void recorder__name_thread(struct recorder *r, uint64_t identity, uint32_t tid, const char *name, size_t n);
 /* Samples are dated from start_ns on. */
 void recorder__restart(struct recorder *r, uint64_t start_ns);
 /* Whether memory is short: new stacks and code objects are passed over, their samples marked MEMORY_LIMIT. */

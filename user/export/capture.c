@@ -24,6 +24,7 @@ const struct export_format export_capture = {
 	.suffixes = (const char *const[]){".pybpf", NULL},
 	.help = "raw capture, for `pybpf report` to turn into any format",
 	.words = "capture",
+	.threads = true,
 	.ordered = true,
 	.binary = true,
 	.write = capture__write,

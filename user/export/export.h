@@ -27,6 +27,7 @@ struct export_format {
 	const char *const *suffixes;  /* NULL-terminated, with their dot; the first is for default file names */
 	const char *help;             /* one line */
 	const char *words;            /* "flamegraph data": for `Wrote ... to 'F'` */
+	bool threads;                 /* shows threads by name, without -t, too */
 	bool ordered;                 /* wants samples one by one in order */
 	bool binary;                  /* not to be written to a terminal */
 	/* Writes all of p to `out` (buffered; the caller checks and closes). 0 or -errno with *e set. */

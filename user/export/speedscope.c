@@ -418,6 +418,7 @@ const struct export_format export_speedscope = {
 	.suffixes = (const char *const[]){".speedscope.json", ".json", NULL},
 	.help = "for https://www.speedscope.app: a time line of every thread",
 	.words = "speedscope data",
+	.threads = true,
 	.ordered = true,
 	.write = speedscope_write,
 };
