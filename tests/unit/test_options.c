@@ -172,6 +172,28 @@ static void test_good_lines(void **state)
 	record_opts__free(&o);
 }
 
+static void test_combined_targets(void **state)
+{
+	struct record_opts o;
+	struct err e;
+
+	(void)state;
+	/* of all processes, this one; process frames as with all */
+	assert_int_equal(parse("--all-python -p 7 -f raw -o x.html", &o, &e), 0);
+	assert_int_equal(o.pids.len, 1);
+	assert_true(o.show.export.view.process_frames);
+	record_opts__free(&o);
+	/* the children of all are among all */
+	assert_int_equal(parse("--all-python -s", &o, &e), 0);
+	assert_false(o.follow_children);
+	record_opts__free(&o);
+	/* a process that is named twice is one */
+	assert_int_equal(parse("-p 7,7 -p 0x7", &o, &e), 0);
+	assert_int_equal(o.pids.len, 1);
+	assert_false(o.show.export.view.process_frames);
+	record_opts__free(&o);
+}
+
 static void test_bad_lines(void **state)
 {
 	static const char *const bad[] = {
@@ -189,7 +211,7 @@ static void test_bad_lines(void **state)
 		"--",
 		"-p 1 --",
 		"-p 1 -- cmd",
-		"--all-python -p 1",
+		"--all-python --comm x -s",
 		"--all-python -- cmd",
 		"-s",
 		"--json -o -",
@@ -199,6 +221,14 @@ static void test_bad_lines(void **state)
 		"--min-width x",
 		"--user no-such-user-here",
 		"--comm _",
+		"--cgroup _",
+		"--container _",
+		"-o _",
+		"-o x.html",
+		"-o x.pb.gz",
+		"-o x.trace.json",
+		"-o x.jsonl",
+		"--min-width 101%",
 		"--quiet=1",
 		"--per",
 		"--native=some",
@@ -315,6 +345,7 @@ int main(void)
 		cmocka_unit_test(test_durations),
 		cmocka_unit_test(test_rates_widths_users),
 		cmocka_unit_test(test_good_lines),
+		cmocka_unit_test(test_combined_targets),
 		cmocka_unit_test(test_bad_lines),
 		cmocka_unit_test(test_output_names),
 		cmocka_unit_test(test_cpu_lists),

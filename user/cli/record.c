@@ -31,8 +31,9 @@ struct run {
 	struct cgroup_refs cgroups; /* of --cgroup and --container */
 	struct str words; /* the command line */
 	bool progress;
-	uint64_t start_ns;  /* CLOCK_MONOTONIC */
-	unsigned int parts; /* of --rotate that were written */
+	uint64_t start_ns;    /* CLOCK_MONOTONIC */
+	uint64_t duration_ns; /* of all parts of --rotate, the last one included */
+	char *written;        /* the last file that a profile was written to, NULL: none */
 };
 
 static uint64_t now_ns(void)
@@ -53,22 +54,24 @@ static void run__free(struct run *r)
 	record_opts__free(&r->opts);
 	vec__free(&r->cgroups);
 	str__free(&r->words);
+	free(r->written);
 }
 
 static int open_output(struct run *r, struct err *e)
 {
 	_cleanup_free_ char *name = record_opts__output_name(&r->opts);
-	int err;
 
 	if (!name)
 		return err__errno(e, -ENOMEM, "starting to record");
 	r->format = show_opts__format(&r->opts.show);
 	if (!strcmp(name, "-") && r->format->binary && isatty(STDOUT_FILENO))
 		return err__set(e, -EINVAL, "-o -: %s data is not for a terminal; name a file", r->format->name);
-	err = output__open(name, &r->output, e);
-	if (!err && r->opts.json_file)
-		err = output__open(r->opts.json_file, &r->json, e);
-	return err;
+	return output__open(name, &r->output, e);
+}
+
+static int open_json(struct run *r, struct err *e)
+{
+	return r->opts.json_file ? output__open(r->opts.json_file, &r->json, e) : 0;
 }
 
 /* The command line again, for the profile to remember. */
@@ -163,46 +166,58 @@ static void print_notices(struct run *r)
 static int write_profile(struct run *r, const struct profile *p, struct output *o, struct err *e)
 {
 	const struct profile_accounts *a = profile__accounts(p);
-	_cleanup_free_ char *path = strdup(output__path(o));
+	char *path = strdup(output__path(o));
 	int err = r->format->write(p, &r->opts.show.export, output__file(o), e);
 
 	if (stop__gave_up())
 		err = err__set(e, -EINTR, "given up; nothing written");
 	else if (err)
 		err__wrap(e, "writing '%s'", output__path(o));
-	if (err) {
+	if (err)
 		output__abandon(o);
+	else
+		err = output__commit(o, e);
+	if (err) {
+		free(path);
 		return err;
 	}
-	err = output__commit(o, e);
-	if (!err && !r->opts.quiet && path && strcmp(path, "-"))
+	free(r->written);
+	r->written = path;
+	if (!r->opts.quiet && path && strcmp(path, "-"))
 		fprintf(stderr, "%sWrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n",
 			r->progress ? "\r\033[K" : "", r->format->words, path, a->written,
 			accounts__lost(a) + accounts__truncated(a));
-	return err;
+	return 0;
 }
 
-/* What was recorded so far, to the file that the end will be written to as well; the recording goes on. */
-static int write_snapshot(struct run *r, struct err *e)
+/* What was recorded so far, to the file that the end will be written to as well. */
+static int take_snapshot(struct run *r, struct err *e)
 {
 	const char *path = output__path(r->output);
 	struct profile *p;
 	struct output *o;
 	int err;
 
-	if (!strcmp(path, "-")) {
-		fprintf(stderr, "pybpf: SIGUSR1: no snapshot, standard output can be written once only\n");
-		return 0;
-	}
+	if (!strcmp(path, "-"))
+		return err__set(e, -EINVAL, "no snapshot, standard output can be written once only");
 	err = collect__snapshot(r->collect, &p, e);
 	if (err)
 		return err;
 	if (!profile__accounts(p)->written)
-		fprintf(stderr, "pybpf: SIGUSR1: no sample so far, nothing written\n");
+		err = err__set(e, -ENODATA, "no sample so far, nothing written");
 	else if (!(err = output__open(path, &o, e)))
 		err = write_profile(r, p, o, e);
 	profile__free(p);
 	return err;
+}
+
+/* The recording goes on, whatever becomes of the snapshot: what it has is worth more. */
+static void write_snapshot(struct run *r)
+{
+	struct err e = {0};
+
+	if (take_snapshot(r, &e))
+		fprintf(stderr, "%spybpf: SIGUSR1: %s\n", r->progress ? "\r\033[K" : "", e.text);
 }
 
 /* The part of the recording since the last one, to its file; the next one gets another name. */
@@ -213,12 +228,11 @@ static int write_part(struct run *r, struct err *e)
 
 	if (err)
 		return err;
-	if (profile__accounts(p)->written) {
+	r->duration_ns += profile__meta(p)->duration_ns;
+	if (profile__accounts(p)->written)
 		err = write_profile(r, p, take_ptr(r->output), e);
-		r->parts++;
-	} else {
+	else
 		output__abandon(take_ptr(r->output));
-	}
 	profile__free(p);
 	return err ? err : open_output(r, e);
 }
@@ -240,7 +254,7 @@ static int sample(struct run *r, const char **why, struct err *e)
 			return err;
 		print_notices(r);
 		if (stop__take_snapshot())
-			err = write_snapshot(r, e) ?: err;
+			write_snapshot(r);
 		if (err >= 0 && r->opts.rotate_ns && collect__elapsed_ns(r->collect) >= r->opts.rotate_ns)
 			err = write_part(r, e) ?: err;
 		if (err < 0)
@@ -265,19 +279,19 @@ static int sample(struct run *r, const char **why, struct err *e)
 	}
 }
 
-static int write_json(struct run *r, const char *path, struct err *e)
+/* The accounts of the whole run, whatever parts it was written in. */
+static int write_json(struct run *r, const struct profile_accounts *a, struct err *e)
 {
-	const struct profile_accounts *a = profile__accounts(r->profile);
-	const struct profile_meta *m = profile__meta(r->profile);
-	const char *file = path;
+	struct profile_meta m = *profile__meta(r->profile);
 
 	if (!r->opts.json)
 		return 0;
+	m.duration_ns = r->duration_ns;
 	if (!r->opts.json_file) {
-		accounts__json(a, m, file, r->format->name, r->opts.command ? stderr : stdout);
+		accounts__json(a, &m, r->written, r->format->name, r->opts.command ? stderr : stdout);
 		return fflush(r->opts.command ? stderr : stdout) ? err__errno(e, -errno, "writing the accounts") : 0;
 	}
-	accounts__json(a, m, file, r->format->name, output__file(r->json));
+	accounts__json(a, &m, r->written, r->format->name, output__file(r->json));
 	return output__commit(take_ptr(r->json), e);
 }
 
@@ -291,35 +305,32 @@ static void print_tables(const struct unwinds_counts *t)
 /* Writes what was recorded. 0; -ENODATA when there is nothing; or -errno. */
 static int finish(struct run *r, struct err *e)
 {
-	const struct profile_accounts *a;
-	_cleanup_free_ char *path = NULL;
+	struct profile_accounts whole;
 	struct unwinds_counts tables;
-	int err;
+	bool any;
+	int err = 0;
 
 	r->profile = collect__take_profile(r->collect);
+	r->duration_ns += profile__meta(r->profile)->duration_ns;
+	collect__accounts(r->collect, &whole);
 	collect__unwinding(r->collect, &tables);
 	collect__free(take_ptr(r->collect));
-	a = profile__accounts(r->profile);
 	if (stop__gave_up())
 		return err__set(e, -EINTR, "given up; nothing written");
-	if (!a->written && r->parts) /* the parts before have been written */
-		return 0;
-	if (!a->written) {
-		err = write_json(r, NULL, e);
-		return err ? err
-			   : err__set(e, -ENODATA,
-				      "no sample was taken: the processes were idle or ran no Python; nothing written");
-	}
-	path = strdup(output__path(r->output));
-	err = write_profile(r, r->profile, take_ptr(r->output), e);
+	any = profile__accounts(r->profile)->written;
+	if (any)
+		err = write_profile(r, r->profile, take_ptr(r->output), e);
 	if (!err)
-		err = write_json(r, path, e);
-	if (!r->opts.quiet && !err)
+		err = write_json(r, &whole, e);
+	if (!err && !r->written)
+		return err__set(e, -ENODATA,
+				"no sample was taken: the processes were idle or ran no Python; nothing written");
+	if (!r->opts.quiet && !err && any)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
-	if (!r->opts.quiet)
-		accounts__print(a, stderr);
 	if (r->opts.verbose)
 		print_tables(&tables);
+	if (!r->opts.quiet)
+		accounts__print(&whole, stderr);
 	return err;
 }
 
@@ -370,6 +381,7 @@ static int run_record(int argc, char **argv)
 		return cli__fail(EXIT_FORBIDDEN, &e);
 	}
 	err = keep_words(&r, argc, argv) ? err__errno(&e, -ENOMEM, "starting to record") : open_output(&r, &e);
+	err = err ?: open_json(&r, &e);
 	if (err) {
 		status = cli__fail(EXIT_RUNTIME, &e);
 		goto out;

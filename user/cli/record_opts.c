@@ -44,18 +44,34 @@ const struct cli_option record_options[] = {
 	{0},
 };
 
+/* Adds ": one of flamegraph, ..." to the error. */
+static int name_formats(struct err *e)
+{
+	for (const struct export_format *const *f = export_formats; *f; f++) {
+		size_t n = strlen(e->text);
+
+		snprintf(e->text + n, sizeof(e->text) - n, "%s %s", f == export_formats ? "; one of" : ",", (*f)->name);
+	}
+	return -EINVAL;
+}
+
 static int take_format(struct show_opts *s, const char *value, struct err *e)
 {
 	s->format = export__by_name(value);
 	if (s->format)
 		return 0;
-	err__set(e, -EINVAL, "-f %s: not a format; one of", value);
-	for (const struct export_format *const *f = export_formats; *f; f++) {
-		size_t n = strlen(e->text);
+	err__set(e, -EINVAL, "-f %s: not a format", value);
+	return name_formats(e);
+}
 
-		snprintf(e->text + n, sizeof(e->text) - n, "%s %s", f == export_formats ? "" : ",", (*f)->name);
-	}
-	return -EINVAL;
+int show_opts__check(const struct show_opts *s, struct err *e)
+{
+	const char *suffix = s->output && !s->format ? export__reserved_suffix(s->output) : NULL;
+
+	if (!suffix)
+		return 0;
+	err__set(e, -EINVAL, "-o %s: no format for %s; choose by -f", s->output, suffix);
+	return name_formats(e);
 }
 
 static int take_colors(struct show_opts *s, const char *value, struct err *e)
@@ -74,7 +90,7 @@ int show_opts__take(struct show_opts *s, int id, const char *value, struct err *
 	switch (id) {
 	case OPT_OUTPUT:
 		s->output = value;
-		return 0;
+		return *value ? 0 : err__set(e, -EINVAL, "-o: the name of the file is empty");
 	case OPT_FORMAT:
 		return take_format(s, value, e);
 	case OPT_THREADS:
@@ -131,8 +147,12 @@ static int take(void *arg, int id, const char *value, struct err *e)
 	case OPT_PID:
 		return values__pids(value, &o->pids, e);
 	case OPT_CGROUP:
+		if (!*value)
+			return err__set(e, -EINVAL, "--cgroup: the path is empty; `/` is the root");
 		return vec__push(&o->cgroups, value) ? err__errno(e, -ENOMEM, "--cgroup %s", value) : 0;
 	case OPT_CONTAINER:
+		if (!*value)
+			return err__set(e, -EINVAL, "--container: the id is empty");
 		return vec__push(&o->containers, value) ? err__errno(e, -ENOMEM, "--container %s", value) : 0;
 	case OPT_COMM:
 		o->comm = value;
@@ -189,7 +209,7 @@ static int take(void *arg, int id, const char *value, struct err *e)
 
 int record_opts__parse(const struct command *c, int argc, char **argv, struct record_opts *o, struct err *e)
 {
-	bool to_stdout;
+	bool to_stdout, filtered;
 	int rest, err;
 
 	*o = (struct record_opts){.rate_hz = 100, .max_memory = 256 << 20};
@@ -204,17 +224,23 @@ int record_opts__parse(const struct command *c, int argc, char **argv, struct re
 		return err__set(e, -EINVAL, "no command behind `--`");
 	if (o->command && o->pids.len)
 		return err__set(e, -EINVAL, "-p and a command exclude each other");
-	if (o->all && (o->pids.len || o->command))
-		return err__set(e, -EINVAL, "--all-python excludes -p and a command");
-	if (o->follow_children && !o->pids.len && !o->command)
+	if (o->all && o->command)
+		return err__set(e, -EINVAL, "--all-python and a command exclude each other");
+	filtered = o->comm || o->user || o->cgroups.len || o->containers.len;
+	if (o->follow_children && !o->pids.len && !o->command && (!o->all || filtered))
 		return err__set(e, -EINVAL, "-s needs -p or a command");
+	if (!o->pids.len && !o->command)
+		o->follow_children = false; /* of all processes, the children are among them */
+	err = show_opts__check(&o->show, e);
+	if (err)
+		return err;
 	to_stdout = o->show.output && !strcmp(o->show.output, "-");
 	if (o->json && !o->json_file && to_stdout && !o->command)
 		return err__set(e, -EINVAL, "--json and -o - both want standard output; use --json=FILE");
 	if (o->rotate_ns && to_stdout)
 		return err__set(e, -EINVAL, "--rotate makes several files: not with -o -");
 	/* several processes need telling apart; one does not */
-	if ((!o->pids.len && !o->command) || o->pids.len > 1 || o->follow_children)
+	if (o->all || (!o->pids.len && !o->command) || o->pids.len > 1 || o->follow_children)
 		o->show.export.view.process_frames = true;
 	return 0;
 }

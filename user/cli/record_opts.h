@@ -65,6 +65,8 @@ enum show_option {
 
 /* Takes one shared option. 0, -ENOENT when it is not one of them, or -EINVAL with *e set. */
 int show_opts__take(struct show_opts *s, int id, const char *value, struct err *e);
+/* Once all options are taken: -EINVAL when -o's suffix asks for a format that is not here, and -f does not. */
+int show_opts__check(const struct show_opts *s, struct err *e);
 /* The format to use: -f, else the suffix of -o, else the default. */
 const struct export_format *show_opts__format(const struct show_opts *s);
 

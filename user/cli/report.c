@@ -75,7 +75,7 @@ static int parse(int argc, char **argv, struct report *r, struct err *e)
 		argc -= rest;
 		argv += rest;
 	}
-	return r->capture ? 0 : err__set(e, -EINVAL, "name the capture to read");
+	return r->capture ? show_opts__check(&r->show, e) : err__set(e, -EINVAL, "name the capture to read");
 }
 
 /* The file to write: -o, or the capture's base name with the format's suffix, here. NULL: out of memory. */

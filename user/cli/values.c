@@ -57,6 +57,16 @@ int values__duration(const char *text, uint64_t *ns, struct err *e)
 	return err__set(e, -EINVAL, "-d %s: not a duration; seconds, 1.5, 30s, 5m, 1h or unlimited", text);
 }
 
+/* One that is named twice is one process still. */
+static int add_pid(struct pid_list *list, uint32_t pid)
+{
+	vec__foreach(list, known) {
+		if (*known == pid)
+			return 0;
+	}
+	return vec__push(list, pid);
+}
+
 int values__pids(const char *text, struct pid_list *list, struct err *e)
 {
 	const char *p = text;
@@ -69,7 +79,7 @@ int values__pids(const char *text, struct pid_list *list, struct err *e)
 		pid = isdigit((unsigned char)*p) ? strtoul(p, &end, p[0] == '0' && (p[1] | 32) == 'x' ? 16 : 10) : 0;
 		if (!pid || errno || pid > INT32_MAX || (*end && *end != ','))
 			return err__set(e, -EINVAL, "-p %s: not a process id, or several separated by commas", text);
-		if (vec__push(list, (uint32_t)pid))
+		if (add_pid(list, (uint32_t)pid))
 			return err__errno(e, -ENOMEM, "-p %s", text);
 		if (!*end)
 			return 0;
@@ -98,6 +108,8 @@ int values__width(const char *text, double *width, bool *percent, struct err *e)
 	if (value < 0 || !isfinite(value) || (*end && strcmp(end, "%") && strcmp(end, "px")))
 		return err__set(e, -EINVAL, "--min-width %s: not a width; pixels (0.1) or percent (0.1%%)", text);
 	*percent = *end == '%';
+	if (*percent && value > 100)
+		return err__set(e, -EINVAL, "--min-width %s: more than all", text);
 	/* to the exporter 0 means its default; here it means that everything is shown */
 	*width = value > 0 ? value : -1;
 	return 0;

@@ -65,7 +65,7 @@ int collect__snapshot(struct collect *c, struct profile **out, struct err *e);
 /* As collect__snapshot, of what came since the last call of this; what comes next counts from here on. */
 int collect__rotate(struct collect *c, struct profile **out, struct err *e);
 
-/* How it goes, for a progress line; once stopped, the profile knows. */
+/* How it goes, of the whole run: a profile knows the accounts of its own part alone. */
 void collect__accounts(struct collect *c, struct profile_accounts *out);
 uint64_t collect__elapsed_ns(const struct collect *c);
 uint64_t collect__live_processes(const struct collect *c);

@@ -173,6 +173,10 @@ void collect__accounts(struct collect *c, struct profile_accounts *out)
 	struct cpu_shared kernel;
 	struct rusage usage;
 
+	if (!c->recorder) {
+		*out = c->told;
+		return;
+	}
 	*out = (struct profile_accounts){0};
 	recorder__counts(c->recorder, &user);
 	kernel__counters(c->kernel, &kernel);

@@ -64,6 +64,20 @@ const struct export_format *export__by_suffix(const char *path)
 	return longest_suffix(path, &length);
 }
 
+const char *export__reserved_suffix(const char *path)
+{
+	/* of formats that profilers write and this one doesn't yet: a flame graph in them would mislead whoever opens them */
+	static const char *const reserved[] = {".html", ".pb.gz", ".pprof", ".pstats", ".trace.json", ".perf", ".jsonl"};
+	size_t known;
+
+	longest_suffix(path, &known);
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+		if (suffix_length(path, reserved[i]) > known)
+			return reserved[i];
+	}
+	return NULL;
+}
+
 const char *export__suffix_of(const char *path)
 {
 	const char *end = path + strlen(path), *slash = strrchr(path, '/'), *dot;

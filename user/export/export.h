@@ -38,6 +38,9 @@ extern const struct export_format *const export_formats[]; /* NULL-terminated; t
 const struct export_format *export__by_name(const char *name);   /* name or alias; NULL: none */
 const struct export_format *export__by_suffix(const char *path); /* longest matching suffix; NULL: none */
 
+/* The path's suffix, when it belongs to a format that is not in the table; NULL: it may be written to. */
+const char *export__reserved_suffix(const char *path);
+
 /* Where a path's suffix begins: the longest that a format knows, else from the last dot of its base name on; or its end. */
 const char *export__suffix_of(const char *path);
 
