@@ -18,6 +18,7 @@
 #include "maps.bpf.h"
 #include "compat.bpf.h"
 #include "emit.bpf.h"
+#include "tstate.bpf.h"
 #include "walk.bpf.h"
 #include "native.bpf.h"
 #include "code.bpf.h"
@@ -269,7 +270,7 @@ static __always_inline int sample__python(struct scratch *s, const struct task_v
 	int outcome = PYBPF_OK;
 
 	if (!tstate) {
-		outcome = walk__find_tstate(p, &s->lay, task->thread_pointer, &tstate);
+		outcome = tstate__find(p, &s->lay, task->thread_pointer, &tstate);
 		if (p->slot[0] != slot) { /* for the first time, and user space waits for it: the GIL's holder comes later */
 			proc__remember(s);
 			held = tstate__holder(s, p, &s->lay, task->thread_pointer);

@@ -37,6 +37,7 @@
 struct image {
 	struct hmap pages;          /* page number -> unsigned char *; NULL: not there */
 	struct memory_reader *live; /* NULL: none but the pages put in */
+	bool moving;                /* the process goes on: nothing is kept, each read asks it */
 	unsigned int reads;         /* by the program under test */
 };
 
@@ -64,6 +65,8 @@ static inline unsigned char *image__page(struct image *m, uint64_t addr)
 /* Copies n bytes from or to the image; false when part of them is not there. */
 static inline bool image__copy(struct image *m, uint64_t addr, void *bytes, size_t n, bool to)
 {
+	if (m->moving && !to)
+		return !memory__read(m->live, addr, bytes, n);
 	for (size_t done = 0; done < n;) {
 		size_t at = (addr + done) % HOST_PAGE, step = HOST_PAGE - at;
 		unsigned char *page = image__page(m, addr + done);
@@ -230,6 +233,7 @@ static inline __u32 task__ns_tid(void) /* of compat.bpf.h, which is the kernel's
 #include "bpf/hash.bpf.h"
 #include "bpf/maps.bpf.h"
 #include "bpf/emit.bpf.h"
+#include "bpf/tstate.bpf.h"
 #include "bpf/walk.bpf.h"
 #include "bpf/code.bpf.h"
 

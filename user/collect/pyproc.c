@@ -141,7 +141,7 @@ void pyproc__source(const struct pyproc *p, struct proc_info *out)
 	out->tss_stride = s->stride;
 }
 
-/* The thread's state as the kernel side reads it: walk__find_tstate of bpf/walk.bpf.h. */
+/* The thread's state as the kernel side reads it: tstate__find of bpf/tstate.bpf.h. */
 static uint64_t state_of(struct memory_reader *mem, const struct proc_info *info, uint64_t thread_pointer)
 {
 	uint64_t value;

@@ -11,7 +11,7 @@
 
 #define MAX_FRAME 160 /* what the kernel side copies of a frame and of a code object: abi.h */
 #define MAX_CODE  248
-#define MAX_TSTATE_FRAME 247 /* the walk begins to read a thread state here: bpf/walk.bpf.h */
+#define MAX_TSTATE_FRAME 247 /* the walk begins to read a thread state here: bpf/tstate.bpf.h */
 
 #define ABI(member)  offsetof(struct pyrt_layout, abi.member)
 #define LIST(member) offsetof(struct pyrt_layout, lists.member)
