@@ -134,7 +134,7 @@ def test_standard_output_is_full(any_python, target):
     ["-d", "-1"], ["-d", "soon"], ["-d", ""], ["-p", "0"], ["-p", "abc"], ["-p", ""], ["-p", "1,,2"], ["-p", "1,"],
     ["-f", "picture"], ["--user", "nobody-knows-them"], ["--colors", "beige"], ["--width", "wide"],
     ["--min-width", "-1"], ["stray"], ["--"], ["-s"], ["--json=", "-o", "-"], ["-p", "1", "--", "true"],
-    ["--all-python", "--", "true"], ["--all-python", "--", "true"], ["--quiet=yes"]], ids=" ".join)
+    ["-o", "x.html"], ["--all-python", "--", "true"], ["--quiet=yes"]], ids=" ".join)
 def test_usage(words, clean):
     line = harness.one_line(harness.record(*words, cwd=clean, timeout=20), 2)
     assert "--help" in line
@@ -157,6 +157,16 @@ def test_help_and_version():
         assert shown.status == 0 and shown.stderr == "" and "Usage: pybpf" in shown.stdout, words
         assert max(map(len, shown.stdout.splitlines())) <= 120
     assert harness.pybpf("--version").stdout.startswith("pybpf ")
+
+
+def test_a_limit_of_file_sizes(any_python, target, clean):
+    program = target(any_python, SPIN)
+    with harness.Recording("-p", program.pid, "-r", 500, output=clean / "out.svg",
+                           before=["prlimit", "--fsize=100"]) as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 0.1)
+        result = recording.stop()
+    assert result.status == 1 and "File too large" in result.stderr.splitlines()[-1], result
 
 
 # ---- signals
@@ -243,6 +253,25 @@ def test_bpf_forbidden(lost, any_python, target, tmp_path):
         "setpriv", "--bounding-set", drop, "--inh-caps", drop]), 4)
     assert "root" in line or "CAP_" in line or "permit" in line, line
     assert not (tmp_path / "out.svg").exists()
+
+
+@pytest.mark.parametrize("words, what, remedy", [
+    (["unshare", "-U", "-r"], "privileges", "root of the host"),
+    (["unshare", "-p", "-f", "--mount-proc"], "pid namespace", "--pid=host")], ids=["user", "pid"])
+def test_a_namespace_in_which_it_cannot_work(words, what, remedy, clean):
+    """Whoever is in one seems to be root; and the kernel counts processes otherwise than /proc there does."""
+    assert remedy in harness.one_line(harness.record("-d", 1, cwd=clean, before=words), 4)
+    checked = harness.pybpf("check", before=words)
+    assert checked.status == 4, checked
+    assert any(line.startswith("FAIL  %s:" % what) for line in checked.stdout.splitlines()), checked
+    assert remedy in checked.stdout
+
+
+def test_too_few_open_files(clean):
+    for count in 16, 32:
+        line = harness.one_line(harness.record("-d", 1, "--quiet", cwd=clean, before=[
+            "prlimit", "--nofile=%d:%d" % (count, count)]), 1)
+        assert "Too many open files" in line
 
 
 def test_a_memlock_limit_that_cannot_be_raised_is_no_error(any_python, target, tmp_path):

@@ -376,7 +376,7 @@ static int run_record(int argc, char **argv)
 	}
 	stop__install();
 	/* before anything that a caller without privileges may not do either, such as writing the file here */
-	if (probe__check_privileges(&e) || (!r.opts.force && probe__check_kernel(&e))) {
+	if (probe__check_privileges(&e) || probe__check_pid_namespace(&e) || (!r.opts.force && probe__check_kernel(&e))) {
 		record_opts__free(&r.opts);
 		return cli__fail(EXIT_FORBIDDEN, &e);
 	}

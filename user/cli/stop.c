@@ -8,7 +8,7 @@
 #include <time.h>
 
 /* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
-static const int changed[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE};
+static const int changed[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE, SIGXFSZ};
 static struct sigaction inherited[sizeof(changed) / sizeof(changed[0])];
 static volatile sig_atomic_t requested, gave_up, snapshot;
 static atomic_int passed_to;
@@ -63,6 +63,7 @@ void stop__install(void)
 	sigemptyset(&usr1.sa_mask);
 	sigaction(SIGUSR1, &usr1, NULL);
 	signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
+	signal(SIGXFSZ, SIG_IGN); /* so is a limit of file sizes */
 }
 
 void stop__restore(void)

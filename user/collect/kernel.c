@@ -53,7 +53,7 @@ static int load_error(struct err *e, int code)
 		return err__set(e, -ENOTSUP,
 				"this kernel has no BTF (/sys/kernel/btf/vmlinux): use a kernel with "
 				"CONFIG_DEBUG_INFO_BTF=y");
-	return err__set(e, code == -ENOMEM ? code : -ENOTSUP, "the BPF program could not be loaded: %s (%s)",
+	return err__set(e, code == -ENOMEM || code == -EMFILE ? code : -ENOTSUP, "the BPF program could not be loaded: %s (%s)",
 			strerror(-code), loadlog__text());
 }
 
@@ -232,9 +232,11 @@ int kernel__attach(struct kernel *k, struct err *e)
 		if (!link)
 			continue;
 		*link = bpf_program__attach(p);
-		if (!*link)
-			return err__errno(e, errno == EPERM ? -EPERM : -ENOTSUP, "attaching the BPF program %s",
-					  bpf_program__name(p));
+		if (!*link) {
+			int code = errno == EPERM || errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -errno : -ENOTSUP;
+
+			return err__errno(e, code, "attaching the BPF program %s", bpf_program__name(p));
+		}
 	}
 	return 0;
 }

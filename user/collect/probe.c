@@ -18,18 +18,13 @@
 #include "base/cleanup.h"
 #include "collect/clock.h"
 #include "collect/kernel.h"
+#include "collect/probe_priv.h"
 #include "collect/sideband.h"
 
 #define TICK_WAIT_NS 250000000ull
 #define PROBE_HZ     1000
-#define INIT_PID_NS  "pid:[4026531836]" /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
-#ifndef CAP_PERFMON
-#define CAP_PERFMON 38
-#define CAP_BPF     39
-#endif
-
-static __attribute__((format(printf, 2, 3))) void detail(struct probe *p, const char *format, ...)
+void probe__detail(struct probe *p, const char *format, ...)
 {
 	va_list args;
 
@@ -38,13 +33,12 @@ static __attribute__((format(printf, 2, 3))) void detail(struct probe *p, const 
 	va_end(args);
 }
 
-static void remedy(struct probe *p, const char *text)
+void probe__remedy(struct probe *p, const char *text)
 {
 	snprintf(p->remedy, sizeof(p->remedy), "%s", text);
 }
 
-/* The first line of a small file; "" when there is none. */
-static void read_line(const char *path, char *line, size_t size)
+void probe__read_line(const char *path, char *line, size_t size)
 {
 	_cleanup_fclose_ FILE *f = fopen(path, "re");
 
@@ -53,111 +47,17 @@ static void read_line(const char *path, char *line, size_t size)
 	line[strcspn(line, "\n")] = '\0';
 }
 
-/* ---- privileges */
-
-struct privileges {
-	uint64_t effective;
-	int last; /* highest capability that the kernel knows */
-};
-
-/* What one probe finds out and later ones build on. */
-struct trial {
-	struct privileges privileges;
-	struct kernel *kernel; /* NULL: not loaded */
-	bool faulty;           /* one that may lock up */
-};
-
-static void privileges__read(struct privileges *p)
-{
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/status", "re");
-	unsigned long long bits = 0;
-	char line[256];
-
-	while (f && fgets(line, sizeof(line), f) && sscanf(line, "CapEff: %llx", &bits) != 1)
-		;
-	p->effective = bits;
-	read_line("/proc/sys/kernel/cap_last_cap", line, sizeof(line));
-	if (sscanf(line, "%d", &p->last) != 1)
-		p->last = CAP_BPF;
-}
-
-static bool privileges__has(const struct privileges *p, int cap)
-{
-	return p->effective >> cap & 1;
-}
-
-int probe__check_privileges(struct err *e)
-{
-	struct privileges have;
-
-	privileges__read(&have);
-	if (privileges__has(&have, CAP_SYS_ADMIN) ||
-	    (privileges__has(&have, CAP_BPF) && privileges__has(&have, CAP_PERFMON)))
-		return 0;
-	return err__set(e, -EPERM,
-			"not permitted: run as root (sudo), or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE; "
-			"`pybpf check` tells what is missing");
-}
-
-static void probe_privileges(struct probe *p, struct trial *t)
-{
-	const struct privileges *have = &t->privileges;
-	bool admin = privileges__has(have, CAP_SYS_ADMIN), ptrace = privileges__has(have, CAP_SYS_PTRACE);
-	bool split = have->last >= CAP_BPF; /* 5.8 took the two out of CAP_SYS_ADMIN */
-	const struct {
-		const char *name;
-		bool missing;
-	} caps[] = {
-		{"CAP_BPF", split && !admin && !privileges__has(have, CAP_BPF)},
-		{"CAP_PERFMON", split && !admin && !privileges__has(have, CAP_PERFMON)},
-		{"CAP_SYS_ADMIN", !split && !admin},
-		{"CAP_SYS_PTRACE", !ptrace},
-	};
-	size_t n;
-
-	p->ok = true;
-	detail(p, "user id %u", (unsigned int)geteuid());
-	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
-		if (!caps[i].missing)
-			continue;
-		n = strlen(p->detail);
-		snprintf(p->detail + n, sizeof(p->detail) - n, "%s%s", p->ok ? ", missing " : ", ", caps[i].name);
-		p->ok = false;
-	}
-	if (p->ok) {
-		n = strlen(p->detail);
-		snprintf(p->detail + n, sizeof(p->detail) - n, " with all capabilities that are needed");
-	} else {
-		remedy(p, split ? "run as root (sudo), or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
-				: "run as root (sudo), or with CAP_SYS_ADMIN and CAP_SYS_PTRACE");
-	}
-}
-
-static void probe_pid_namespace(struct probe *p, __attribute__((unused)) struct trial *t)
-{
-	char ns[64] = "";
-	ssize_t n = readlink("/proc/self/ns/pid", ns, sizeof(ns) - 1);
-
-	p->ok = n < 0 || !strcmp(ns, INIT_PID_NS);
-	if (p->ok) {
-		detail(p, "that of the host");
-		return;
-	}
-	detail(p, "a container's own: the kernel's process ids are not those seen here");
-	remedy(p, "start the container in the host's pid namespace (--pid=host, hostPID: true)");
-}
-
 /* ---- the kernel as it is */
 
-static void probe_btf(struct probe *p, __attribute__((unused)) struct trial *t)
+static void probe_btf(struct probe *p, __attribute__((unused)) struct probe_trial *t)
 {
 	p->ok = !access("/sys/kernel/btf/vmlinux", R_OK);
 	if (p->ok) {
-		detail(p, "/sys/kernel/btf/vmlinux");
+		probe__detail(p, "/sys/kernel/btf/vmlinux");
 		return;
 	}
-	detail(p, "/sys/kernel/btf/vmlinux: %s", strerror(errno));
-	remedy(p, "use a kernel with CONFIG_DEBUG_INFO_BTF=y (Debian 11, Ubuntu 20.10, RHEL 8.2 and later have it)");
+	probe__detail(p, "/sys/kernel/btf/vmlinux: %s", strerror(errno));
+	probe__remedy(p, "use a kernel with CONFIG_DEBUG_INFO_BTF=y (Debian 11, Ubuntu 20.10, RHEL 8.2 and later have it)");
 }
 
 /* Asked of BTF, as the program itself does when it is loaded (bpf/compat.bpf.h). */
@@ -181,13 +81,13 @@ static bool has_helper(const char *name)
 	return found;
 }
 
-static void probe_helpers(struct probe *p, __attribute__((unused)) struct trial *t)
+static void probe_helpers(struct probe *p, __attribute__((unused)) struct probe_trial *t)
 {
 	p->ok = true;
 	if (has_helper("BPF_FUNC_get_current_task_btf"))
-		detail(p, "direct (bpf_get_current_task_btf)");
+		probe__detail(p, "direct (bpf_get_current_task_btf)");
 	else
-		detail(p, "by probe reads, which cost a little more a sample: bpf_get_current_task_btf comes with 5.11");
+		probe__detail(p, "by probe reads, which cost a little more a sample: bpf_get_current_task_btf comes with 5.11");
 }
 
 bool probe__kernel_may_lock_up(const char *release)
@@ -235,7 +135,7 @@ static void running_release(char *out, size_t size)
 	char signature[256];
 
 	uname(&u);
-	read_line("/proc/version_signature", signature, sizeof(signature));
+	probe__read_line("/proc/version_signature", signature, sizeof(signature));
 	probe__upstream_release(u.release, u.version, signature, out, size);
 }
 
@@ -289,7 +189,7 @@ int probe__check_kernel(struct err *e)
 	return 0;
 }
 
-static void probe_kernel_fault(struct probe *p, struct trial *t)
+static void probe_kernel_fault(struct probe *p, struct probe_trial *t)
 {
 	struct err e = {0};
 	char release[80];
@@ -298,33 +198,33 @@ static void probe_kernel_fault(struct probe *p, struct trial *t)
 	t->faulty = !p->ok;
 	running_release(release, sizeof(release));
 	if (p->ok) {
-		detail(p, "Linux %s is not one of those that lock up under a profiler", release);
+		probe__detail(p, "Linux %s is not one of those that lock up under a profiler", release);
 		return;
 	}
-	detail(p, "%s", e.text);
-	remedy(p, "use a newer kernel of the same series, or 6.12 or newer; `record --force` runs nevertheless");
+	probe__detail(p, "%s", e.text);
+	probe__remedy(p, "use a newer kernel of the same series, or 6.12 or newer; `record --force` runs nevertheless");
 }
 
-static void probe_memlock(struct probe *p, __attribute__((unused)) struct trial *t)
+static void probe_memlock(struct probe *p, __attribute__((unused)) struct probe_trial *t)
 {
 	struct rlimit limit;
 
 	p->ok = true;
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (limit.rlim_cur == RLIM_INFINITY)
-		detail(p, "unlimited");
+		probe__detail(p, "unlimited");
 	else
-		detail(p, "%llu KB; no obstacle from Linux 5.11 on, raised where an older one allows it",
+		probe__detail(p, "%llu KB; no obstacle from Linux 5.11 on, raised where an older one allows it",
 		       (unsigned long long)limit.rlim_cur / 1024);
 }
 
-static void probe_paranoid(struct probe *p, __attribute__((unused)) struct trial *t)
+static void probe_paranoid(struct probe *p, __attribute__((unused)) struct probe_trial *t)
 {
 	char level[32];
 
 	p->ok = true;
-	read_line("/proc/sys/kernel/perf_event_paranoid", level, sizeof(level));
-	detail(p, "%s; it does not bind root and CAP_PERFMON", *level ? level : "not known");
+	probe__read_line("/proc/sys/kernel/perf_event_paranoid", level, sizeof(level));
+	probe__detail(p, "%s; it does not bind root and CAP_PERFMON", *level ? level : "not known");
 }
 
 /* ---- the program */
@@ -332,10 +232,10 @@ static void probe_paranoid(struct probe *p, __attribute__((unused)) struct trial
 static void failed(struct probe *p, const struct err *e)
 {
 	p->ok = false;
-	detail(p, "%s", e->text);
+	probe__detail(p, "%s", e->text);
 }
 
-static void probe_load(struct probe *p, struct trial *t)
+static void probe_load(struct probe *p, struct probe_trial *t)
 {
 	struct kernel_config config = {.rate_hz = PROBE_HZ, .tick_ns = clock__period(PROBE_HZ)};
 	struct err e = {0};
@@ -343,34 +243,34 @@ static void probe_load(struct probe *p, struct trial *t)
 
 	p->ok = !kernel__load(&config, &t->kernel, &e);
 	if (p->ok) {
-		detail(p, "loaded and verified");
+		probe__detail(p, "loaded and verified");
 		return;
 	}
 	failed(p, &e);
-	read_line("/sys/kernel/security/lockdown", lockdown, sizeof(lockdown));
+	probe__read_line("/sys/kernel/security/lockdown", lockdown, sizeof(lockdown));
 	if (strstr(lockdown, "[confidentiality]"))
-		remedy(p, "the kernel is locked down (lockdown=confidentiality), which forbids BPF programs to read "
+		probe__remedy(p, "the kernel is locked down (lockdown=confidentiality), which forbids BPF programs to read "
 			  "memory: boot with lockdown=integrity or none");
 	else if (e.code == -EPERM)
-		remedy(p, "run as root or with the capabilities above; in a container start it with them and "
+		probe__remedy(p, "run as root or with the capabilities above; in a container start it with them and "
 			  "without a seccomp filter for bpf(2)");
 	else if (e.code == -ENOMEM)
-		remedy(p, "free some memory, or raise the memory limit of the cgroup");
+		probe__remedy(p, "free some memory, or raise the memory limit of the cgroup");
 	else
-		remedy(p, "use Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF");
+		probe__remedy(p, "use Linux 5.10 or newer with CONFIG_BPF_SYSCALL and CONFIG_DEBUG_INFO_BTF");
 }
 
 /* What needs the program can't be tried without. */
-static bool not_tried(struct probe *p, const struct trial *t)
+static bool not_tried(struct probe *p, const struct probe_trial *t)
 {
 	if (t->kernel)
 		return false;
 	p->ok = false;
-	detail(p, "not tried: the BPF program can't be loaded");
+	probe__detail(p, "not tried: the BPF program can't be loaded");
 	return true;
 }
 
-static void probe_hooks(struct probe *p, struct trial *t)
+static void probe_hooks(struct probe *p, struct probe_trial *t)
 {
 	struct err e = {0};
 
@@ -378,11 +278,11 @@ static void probe_hooks(struct probe *p, struct trial *t)
 		return;
 	p->ok = !kernel__attach(t->kernel, &e);
 	if (p->ok) {
-		detail(p, "fork, exec and exit are followed");
+		probe__detail(p, "fork, exec and exit are followed");
 		return;
 	}
 	failed(p, &e);
-	remedy(p, "use a kernel with CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF");
+	probe__remedy(p, "use a kernel with CONFIG_BPF_EVENTS and CONFIG_DEBUG_INFO_BTF");
 }
 
 static uint64_t cpu_ns(void)
@@ -394,7 +294,7 @@ static uint64_t cpu_ns(void)
 }
 
 /* Is busy until the program has run, which the kernel tells only those who may switch its statistics on. */
-static bool has_ticked(const struct trial *t)
+static bool has_ticked(const struct probe_trial *t)
 {
 	uint64_t start = cpu_ns(), before, ns, runs;
 
@@ -407,7 +307,7 @@ static bool has_ticked(const struct trial *t)
 	return runs != before;
 }
 
-static void probe_clock(struct probe *p, struct trial *t)
+static void probe_clock(struct probe *p, struct probe_trial *t)
 {
 	struct clock_set *clocks;
 	struct err e = {0};
@@ -416,29 +316,29 @@ static void probe_clock(struct probe *p, struct trial *t)
 	if (not_tried(p, t))
 		return;
 	if (t->faulty) {
-		detail(p, "not tried: the kernel might lock up");
+		probe__detail(p, "not tried: the kernel might lock up");
 		return;
 	}
 	if (clock_set__start(kernel__tick_program(t->kernel), clock__period(PROBE_HZ), &clocks, &e)) {
 		failed(p, &e);
-		remedy(p, e.code == -EPERM ? "run as root or with CAP_PERFMON; in a container allow perf_event_open(2)"
+		probe__remedy(p, e.code == -EPERM ? "run as root or with CAP_PERFMON; in a container allow perf_event_open(2)"
 					   : "use a kernel with CONFIG_PERF_EVENTS");
 		return;
 	}
 	p->ok = true;
 	if (has_ticked(t)) {
-		detail(p, "ticks on %u CPUs", clock_set__running(clocks));
+		probe__detail(p, "ticks on %u CPUs", clock_set__running(clocks));
 	} else if (!can_tell) {
-		detail(p, "started on %u CPUs", clock_set__running(clocks));
+		probe__detail(p, "started on %u CPUs", clock_set__running(clocks));
 	} else {
 		p->ok = false;
-		detail(p, "started on %u CPUs, but the program was never run", clock_set__running(clocks));
-		remedy(p, "look whether the hypervisor or kernel.perf_cpu_time_max_percent suppresses perf events");
+		probe__detail(p, "started on %u CPUs, but the program was never run", clock_set__running(clocks));
+		probe__remedy(p, "look whether the hypervisor or kernel.perf_cpu_time_max_percent suppresses perf events");
 	}
 	clock_set__stop(clocks);
 }
 
-static void probe_sideband(struct probe *p, __attribute__((unused)) struct trial *t)
+static void probe_sideband(struct probe *p, __attribute__((unused)) struct probe_trial *t)
 {
 	struct sideband *s;
 	struct err e = {0};
@@ -446,20 +346,20 @@ static void probe_sideband(struct probe *p, __attribute__((unused)) struct trial
 	p->ok = !sideband__open(&s, &e);
 	if (p->ok) {
 		sideband__close(s);
-		detail(p, "new mappings of all processes are seen");
+		probe__detail(p, "new mappings of all processes are seen");
 		return;
 	}
 	failed(p, &e);
-	remedy(p, e.code == -EPERM ? "run as root or with CAP_PERFMON"
+	probe__remedy(p, e.code == -EPERM ? "run as root or with CAP_PERFMON"
 				   : "raise kernel.perf_event_mlock_kb, or use a kernel with CONFIG_PERF_EVENTS");
 }
 
-static void probe_ring(struct probe *p, struct trial *t)
+static void probe_ring(struct probe *p, struct probe_trial *t)
 {
 	if (not_tried(p, t))
 		return;
 	p->ok = kernel__ring_fd(t->kernel) >= 0;
-	detail(p, p->ok ? "mapped" : "cannot be waited for");
+	probe__detail(p, p->ok ? "mapped" : "cannot be waited for");
 }
 
 /* ---- all of them */
@@ -467,10 +367,10 @@ static void probe_ring(struct probe *p, struct trial *t)
 static const struct {
 	const char *what;
 	bool needed;
-	void (*run)(struct probe *p, struct trial *t);
+	void (*run)(struct probe *p, struct probe_trial *t);
 } probes[] = { /* in this order: later ones build on earlier ones */
-	{"privileges", true, probe_privileges},
-	{"pid namespace", false, probe_pid_namespace},
+	{"privileges", true, probe__privileges},
+	{"pid namespace", true, probe__pid_namespace},
 	{"kernel fault", true, probe_kernel_fault},
 	{"BTF", true, probe_btf},
 	{"BPF program load", true, probe_load},
@@ -485,7 +385,7 @@ static const struct {
 
 int probe__kernel(struct probe_list *out)
 {
-	struct trial t = {0};
+	struct probe_trial t = {0};
 	int err = 0;
 
 	privileges__read(&t.privileges);

@@ -44,6 +44,9 @@ void probe__upstream_release(const char *release, const char *version, const cha
 /* Whether this process may load BPF programs and open perf events at all: 0, or -EPERM with *e saying what to do. */
 int probe__check_privileges(struct err *e);
 
+/* Whether the process ids seen here are the kernel's: 0, or -ENOTSUP with *e saying what to do. */
+int probe__check_pid_namespace(struct err *e);
+
 /* Refuses to run on a kernel that may lock up: 0, or -ENOTSUP with *e saying why and what helps. */
 int probe__check_kernel(struct err *e);
 
