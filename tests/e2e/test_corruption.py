@@ -5,6 +5,7 @@ Copies of one libpython of 3.13, whose _Py_DebugOffsets are changed in one place
 look at them), run all at once, and are listed and recorded.
 """
 import contextlib
+import json
 import os
 import random
 import shutil
@@ -94,6 +95,43 @@ class Changed(Subject):
             self.refused = stacks[0][0][-1]
         else:
             self.judge_stacks(stacks, SECONDS)
+
+
+@pytest.mark.parametrize("word,by", [(9, -8), (23, 8)])  # interpreter_state.threads_head, thread_state.current_frame
+def test_a_refused_layout_is_said_everywhere(word, by, tmp_path):
+    """Also where it is met in the middle of a recording, by what its structures are like or by its table alone."""
+    interpreter, library = shared_3_13()
+    at = table_offset(library)
+    copy = tmp_path / os.path.basename(library)
+    shutil.copyfile(library, copy)
+    with open(copy, "r+b") as f:
+        f.seek(at)
+        table = f.read(8 * WORDS)
+        f.seek(at)
+        f.write(put(table, word, struct.unpack_from("<Q", table, 8 * word)[0] + by))
+    spin = ("import time\ndef spin():\n    end = time.process_time() + 1\n    while time.process_time() < end: pass\n"
+            "spin()\nprint('over', flush=True)\ninput()\n")
+    script = tmp_path / "program.py"
+    script.write_text(spin)
+    words = ["/usr/bin/env", "LD_LIBRARY_PATH=%s" % tmp_path] + interpreter.command + [str(script)]
+    result = harness.record("-r", RATE, "--json=%s" % (tmp_path / "accounts.json"), output=tmp_path / "out.raw", command=words)
+    accounts = json.loads((tmp_path / "accounts.json").read_text())
+    assert accounts["truncated"].get("unsupported", 0) > 0.5 * RATE, result
+    assert {label for stack, _ in result.stacks for label in stack if "spin" in label} == set(), result
+    said = [line for line in result.stderr.splitlines() if str(copy) in line]
+    assert len(said) == 1, result
+    reason = said[0].partition(": ")[2].partition(": ")[2]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        try:
+            assert program.stdout.readline() == b"over\n"
+            row = listing()[program.pid]
+            checked = [c for c in json.loads(harness.pybpf("check", "--json").stdout) if str(copy) in c["what"]]
+            line = harness.one_line(harness.record("-p", program.pid, output=tmp_path / "none.raw"), 3)
+        finally:
+            program.kill()
+    assert row["status"] == "unsupported" and row["reason"] == reason
+    assert len(checked) == 1 and not checked[0]["ok"] and reason in checked[0]["detail"]
+    assert reason in line
 
 
 def test_a_changed_table_of_offsets_is_refused_or_does_no_harm(tmp_path, record_property):

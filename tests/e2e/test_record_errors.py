@@ -75,6 +75,24 @@ def test_several_processes_of_which_some_end(any_python, target, tmp_path):
         "process %d" % first.pid, "process %d" % second.pid}
 
 
+def test_several_of_which_some_cannot_be_recorded(any_python, target, clean):
+    """The others are; where there is none, that is an error."""
+    program, gone = target(any_python, SPIN), ended_pid()
+    run = subprocess.Popen(["sleep", "60"])
+    try:
+        pids = "%d,%d,%d" % (run.pid, program.pid, gone)
+        result = harness.record("-p", pids, "-d", 0.5, "-r", 500, output=clean / "target.raw")
+        line = harness.one_line(harness.record("-p", "%d,%d" % (run.pid, gone), output=clean / "out.raw"), 3)
+    finally:
+        run.kill()
+        run.wait()
+    assert result.status == 0, result
+    assert {stack[0].split(":")[0] for stack, _ in result.stacks} == {"process %d" % program.pid}
+    said = [text for text in result.stderr.splitlines() if text.startswith("pybpf: ")]
+    assert len(said) == 2 and "%d is not a Python process" % run.pid in said[0] and str(gone) in said[1], result
+    assert str(run.pid) in line and "none" in line
+
+
 @pytest.mark.parametrize("where", ["missing/out.svg", "file/out.svg", ".", "nul-less-but-long-" + "x" * 300])
 def test_where_no_file_can_be(where, any_python, target, tmp_path):
     program = target(any_python, SPIN)

@@ -157,6 +157,9 @@ void collect__free(struct collect *c)
 	spill__free(c->spill);
 	if (c->epoll_fd >= 0)
 		close(c->epoll_fd);
+	vec__foreach(&c->notes, note)
+		free(*note);
+	vec__free(&c->notes);
 	free(c->words);
 	free(c);
 }

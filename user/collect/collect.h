@@ -42,7 +42,7 @@ struct collect_config {
 /*
  * Everything but the clocks: the program is loaded, hooks are attached, the processes that run are known. Errors: -EPERM,
  * -ENOTSUP as kernel__load; -ESRCH when a pid does not exist; -ENOEXEC when one is not Python, or a Python that can't
- * be read; -ENOMEM.
+ * be read (of several pids: when that is true of all; else collect__next_notice tells); -ENOMEM.
  */
 int collect__new(const struct collect_config *config, struct collect **out, struct err *e);
 void collect__free(struct collect *c); /* NULL is fine; stops what runs */

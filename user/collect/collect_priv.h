@@ -5,6 +5,7 @@
 
 #include <time.h>
 
+#include "base/vec.h"
 #include "collect/clock.h"
 #include "collect/collect.h"
 #include "collect/interps.h"
@@ -43,6 +44,8 @@ struct collect {
 	uint64_t max_memory;            /* bytes */
 	bool full;                      /* max_memory was reached */
 	bool told_full;
+	struct vec(char *) notes; /* for the user; those from `told_notes` on have not been told yet */
+	size_t told_notes;
 	uint64_t last_second, last_epoch, last_ended_check;
 	uint32_t files_missed; /* as last seen */
 	char *words;
@@ -56,6 +59,8 @@ static inline uint64_t clock_ns(clockid_t id)
 	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
 }
 
+/* collect_profile.c: something that the user should know. */
+void collect__note(struct collect *c, const char *line);
 /* collect_targets.c: makes the processes that run already known. 0 or as collect__new. */
 int collect__find_processes(struct collect *c, const struct collect_config *config, struct err *e);
 /* Whether no target is left, be it that all have ended or that those left are zombies. */

@@ -2,6 +2,7 @@
 /* What becomes of a recording: its accounts, and its profile in the end, in between, or part by part. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -226,8 +227,18 @@ void collect__unwinding(const struct collect *c, struct unwinds_counts *out)
 		unwinds__counts(c->unwinds, out);
 }
 
+void collect__note(struct collect *c, const char *line)
+{
+	char *copy = strdup(line);
+
+	if (copy && vec__push(&c->notes, copy))
+		free(copy);
+}
+
 const char *collect__next_notice(struct collect *c)
 {
+	if (c->told_notes < c->notes.len)
+		return c->notes.data[c->told_notes++];
 	if (c->full && !c->told_full) {
 		c->told_full = true;
 		return "the limit of --max-memory is reached: stacks not seen before are counted but not kept";

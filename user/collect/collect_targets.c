@@ -14,50 +14,72 @@ static bool process_ended(uint32_t pid)
 	return proc__stat((pid_t)pid, &stat) || stat.state == 'X' || (stat.state == 'Z' && stat.threads <= 1);
 }
 
+static int no_such_process(struct err *e, uint32_t pid)
+{
+	return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
+}
+
 static int add_targets(struct collect *c, const struct collect_config *config, struct err *e)
 {
 	for (size_t i = 0; i < config->pid_count; i++) {
-		uint32_t pid = config->pids[i];
-		int err;
+		int err = kernel__add_target(c->kernel, config->pids[i]);
 
-		if (process_ended(pid))
-			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
-		err = kernel__add_target(c->kernel, pid);
 		if (err)
-			return err__errno(e, err, "adding process %u", pid);
+			return err__errno(e, err, "adding process %u", config->pids[i]);
 	}
 	return 0;
 }
 
 /* Every named process must be Python: one that is not is the user's mistake, and is said. */
+static int check_target(struct collect *c, const struct collect_config *config, uint32_t pid, struct err *e)
+{
+	struct err why = {0};
+	int err = process_ended(pid) ? -ESRCH : interps__check_pid(c->interps, pid, &why);
+
+	if (err == -ESRCH || (err < 0 && process_ended(pid)))
+		return no_such_process(e, pid);
+	if (!err && (config->native || config->kernel)) {
+		err = interps__publish_native(c->interps, pid);
+		return err ? err__errno(e, err, "adding process %u", pid) : 0;
+	}
+	if (err == -ENOTSUP)
+		return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
+	if (err < 0)
+		return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
+	if (!err && !config->follow_children)
+		return err__set(e, -ENOEXEC, "process %u is not a Python process; `pybpf list` shows those that are", pid);
+	if (err > 0)
+		err = interps__scan(c->interps, pid, e);
+	return err < 0 ? err : 0;
+}
+
+/* Of several, those that are not are left out, which is said; where none remains that is an error, the first one's. */
 static int check_targets(struct collect *c, const struct collect_config *config, struct err *e)
 {
+	struct err first = {0};
+	size_t left = 0;
+
 	for (size_t i = 0; i < config->pid_count && !config->command; i++) {
 		uint32_t pid = config->pids[i];
 		struct err why = {0};
-		int err = interps__check_pid(c->interps, pid, &why);
+		int err = check_target(c, config, pid, &why);
 
-		if (err == -ESRCH || (err < 0 && process_ended(pid)))
-			return err__set(e, -ESRCH, "no process %u: it does not exist or has ended", pid);
-		if (!err && (config->native || config->kernel)) {
-			err = interps__publish_native(c->interps, pid);
-			if (err)
-				return err__errno(e, err, "adding process %u", pid);
-			continue;
-		}
-		if (err == -ENOTSUP)
-			return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
-		if (err < 0)
-			return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
-		if (!err && !config->follow_children)
-			return err__set(e, -ENOEXEC,
-					"process %u is not a Python process; `pybpf list` shows those that are", pid);
-		if (err > 0)
-			err = interps__scan(c->interps, pid, e);
-		if (err < 0)
+		if (err && config->pid_count > 1 && (err == -ESRCH || err == -ENOEXEC)) {
+			if (kernel__is_target(c->kernel, pid)) /* named once */
+				collect__note(c, why.text);
+			kernel__remove_target(c->kernel, pid);
+		} else if (err) {
+			*e = why;
 			return err;
+		} else {
+			left++;
+		}
+		first = first.code ? first : why;
 	}
-	return 0;
+	if (left || config->command || !config->pid_count)
+		return 0;
+	err__set(e, first.code, "%.600s; of the %zu processes none can be recorded", first.text, config->pid_count);
+	return first.code;
 }
 
 /* Descendants that exist already are targets as well: their parents come first in what is added. */

@@ -265,6 +265,11 @@ int kernel__add_target(struct kernel *k, uint32_t pid)
 	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.pids), &pid, &one, BPF_ANY);
 }
 
+void kernel__remove_target(struct kernel *k, uint32_t pid)
+{
+	bpf_map_delete_elem(bpf_map__fd(k->skel->maps.pids), &pid);
+}
+
 bool kernel__is_target(struct kernel *k, uint32_t pid)
 {
 	uint32_t one;

@@ -46,6 +46,7 @@ struct bpf_program *kernel__tick_program(struct kernel *k);
 
 /* A target by pid (initial namespace). 0 or -errno. */
 int kernel__add_target(struct kernel *k, uint32_t pid);
+void kernel__remove_target(struct kernel *k, uint32_t pid);
 
 bool kernel__is_target(struct kernel *k, uint32_t pid);
 
