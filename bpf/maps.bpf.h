@@ -19,12 +19,6 @@
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
 #define NO_FRAME      (~0ull)
 
-/* A call from C into Python: `count` Python frames lie inwards of it. */
-struct py_entry {
-	__u64 addr; /* on the C stack (3.12+) */
-	__u64 count;
-};
-
 /*
  * One for each CPU: a timer tick runs to its end on its CPU, so nothing here is ever shared. What every tick touches
  * comes first and close together: a page that is not in the TLB costs as much as a read of user memory.
@@ -95,6 +89,9 @@ struct scratch {
 	struct unwind_rule rule;
 	__u64 regs[UNWIND_REGS]; /* words of struct pt_regs, then registers by DWARF number */
 	struct py_entry entries[MAX_ENTRIES];
+	struct rec_rest rest;
+	/* directly behind rest */
+	struct py_entry rest_entries[PYBPF_REST_ENTRIES];
 	__u64 kernel_ips[PYBPF_MAX_KERNEL + 1];
 	struct rec_code code;
 	__u8 code_data[2 * PYBPF_NAME_MAX + PYBPF_LINETAB_MAX];

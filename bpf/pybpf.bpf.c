@@ -9,6 +9,7 @@
 #include <bpf/bpf_core_read.h>
 
 #define ENOENT  2
+#define E2BIG   7
 #define EAGAIN  11
 #define EFAULT  14
 #define VM_EXEC 0x4 /* include/linux/mm.h */
@@ -21,6 +22,7 @@
 #include "tstate.bpf.h"
 #include "walk.bpf.h"
 #include "native.bpf.h"
+#include "rest.bpf.h"
 #include "code.bpf.h"
 #include "process.bpf.h"
 
@@ -219,11 +221,12 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 {
 	__u64 hash = stack__name(s, p), want;
 	__u64 *seen = stack__slot(hash, &want);
+	bool rest = cfg_native && rest__is_wanted(s);
 	int err;
 
 	if (!seen)
 		return 0;
-	if (*seen == want) {
+	if (*seen == want && !rest) {
 		if (proc__is_volatile(p) ? stack__is_fully_valid(s, cpu) : stack__is_valid(s))
 			return hash;
 	}
@@ -232,6 +235,11 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 		proc__reused(s, cpu);
 		hash = stack__name(s, p);
 		seen = stack__slot(hash, &want);
+	}
+	if (rest) { /* a name of its own; where nothing can be told of it, it stays marked */
+		hash = mix_final(mix(hash, bpf_ktime_get_ns() ^ cpu)) | 1;
+		want = 0;
+		rest_tell(cpu, hash);
 	}
 	if (err || !seen || tell_stack(cpu, hash)) {
 		s->outcome = PYBPF_STACK_MISSING;

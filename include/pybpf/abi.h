@@ -23,7 +23,11 @@
 #define PYBPF_CGROUP_V2    31
 #define PYBPF_CGROUP_KEY(hierarchy, id) ((__u64)(hierarchy) << 58 ^ (id))
 #define PYBPF_MAX_NATIVE   1024 /* native frames of one stack */
+#define PYBPF_REST_ENTRIES 256  /* calls from C into Python that the rest of a stack may have */
+#define PYBPF_REST_PAGES   32   /* of 4 KiB: as much of a stack is copied for user space to finish its walk */
 #define PYBPF_MAX_KERNEL   127  /* kernel frames of one stack: PERF_MAX_STACK_DEPTH */
+
+#include "pybpf/unwind.h"
 
 enum pybpf_outcome {
 #define OUTCOME(id, class_, name, help) PYBPF_##id,
@@ -202,6 +206,7 @@ struct proc_info {
  */
 struct unwind_space {
 	__u32 first, count;
+	__u32 settled; /* not 0: what lies in none of these lies nowhere */
 };
 
 struct unwind_mapping {
@@ -264,6 +269,8 @@ enum rec_type {
 	REC_FILE,
 	REC_EXIT,
 	REC_EXEC,
+	REC_REST,
+	REC_MEMORY,
 };
 
 /*
@@ -326,6 +333,36 @@ enum code_part {
 	CODE_PART_FILENAME = 1 << 1,
 	CODE_PART_LINETABLE = 1 << 2,
 	CODE_PART_OBJECT = 1 << 3, /* the object itself was unreadable: nothing below is set */
+};
+
+/* A call from C into Python: `count` Python frames lie inwards of it. */
+struct py_entry {
+	__u64 addr; /* on the C stack: of what the evaluator keeps there, an entry frame (3.12+) or a _PyCFrame (3.11) */
+	__u64 count;
+};
+
+/*
+ * What is left of the native stack called `stack`, whose walk stopped at its last frame for want of a table or a mapping.
+ * Followed by as many py_entry as there are entries. Its memory comes in REC_MEMORY, page by page, then its REC_STACK. The name
+ * is that of one sample alone.
+ */
+struct rec_rest {
+	__u32 type;
+	__u32 pid;
+	__u64 identity;
+	__u64 stack;
+	struct unwind_regs regs;
+	__u64 words[32]; /* of the innermost frame, by DWARF number */
+	__u32 entries;
+	__u32 pad;
+};
+
+struct rec_memory {
+	__u32 type;
+	__u32 pid;
+	__u64 stack;
+	__u64 addr;
+	__u8 bytes[4096];
 };
 
 /*
@@ -416,5 +453,8 @@ PYBPF_ASSERT_SIZE(struct rec_proc, 80);
 PYBPF_ASSERT_SIZE(struct rec_thread, 40);
 PYBPF_ASSERT_SIZE(struct rec_file, 40);
 PYBPF_ASSERT_SIZE(struct rec_life, 32);
+PYBPF_ASSERT_SIZE(struct py_entry, 16);
+PYBPF_ASSERT_SIZE(struct rec_rest, 352);
+PYBPF_ASSERT_SIZE(struct rec_memory, 4120);
 
 #endif

@@ -15,6 +15,7 @@
 #define EPOCH_NS       (5 * SECOND)
 #define ENDED_CHECK_NS (SECOND / 20)
 #define TABLES_WAIT_NS (2 * SECOND) /* what is not ready by then is marked in samples until it is */
+#define MAX_WAITS      20
 
 enum poll_tag { TAG_RING, TAG_SIDEBAND };
 
@@ -43,7 +44,8 @@ static int prepare_natives(struct collect *c, const struct collect_config *confi
 	if (err)
 		return err;
 	c->spaces = spaces__new(c->kernel, c->binaries, c->unwinds);
-	if (!c->spaces)
+	c->rests = c->spaces ? rests__new(c->spaces, c->unwinds) : NULL;
+	if (!c->rests)
 		return err__errno(e, -ENOMEM, "starting to record");
 	interps__on_found(c->interps, on_found, c);
 	return 0;
@@ -147,6 +149,7 @@ void collect__free(struct collect *c)
 	recorder__free(c->recorder);
 	threadnames__free(c->threadnames);
 	natives__free(c->natives);
+	rests__free(c->rests);
 	spaces__free(c->spaces);
 	unwinds__free(c->unwinds);
 	binaries__free(c->binaries);
@@ -204,6 +207,8 @@ static int take_record(void *arg, const void *record, size_t size)
 		interps__on_proc(c->interps, record);
 	if (c->threadnames)
 		threadnames__take(c->threadnames, record, size);
+	if (c->rests && rests__take(c->rests, c->recorder, record, size))
+		return 0;
 	return recorder__take(c->recorder, record, size);
 }
 
@@ -211,6 +216,8 @@ static int take_sample(void *arg, const struct rec_sample *sample)
 {
 	struct collect *c = arg;
 
+	if (c->rests && rests__hold(c->rests, sample))
+		return 0;
 	return recorder__sample(c->recorder, sample);
 }
 
@@ -233,6 +240,17 @@ static void on_exec(void *arg, uint32_t pid)
 		spaces__on_exec(c->spaces, pid);
 }
 
+void collect__finish_rests(struct collect *c)
+{
+	/* each walk may find another table to wait for */
+	for (int i = 0; c->rests && rests__count(c->rests) && i < MAX_WAITS; i++) {
+		unwinds__wait(c->unwinds, TABLES_WAIT_NS / MAX_WAITS);
+		rests__finish(c->rests, c->recorder, false);
+	}
+	if (c->rests)
+		rests__finish(c->rests, c->recorder, true);
+}
+
 int collect__take_all(struct collect *c, struct err *e)
 {
 	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
@@ -247,8 +265,11 @@ int collect__take_all(struct collect *c, struct err *e)
 		spaces__reload(c->spaces);
 	if (c->spaces)
 		spaces__flush(c->spaces);
+	if (c->rests)
+		rests__finish(c->rests, c->recorder, false);
 	n = kernel__drain(c->kernel, take_record, take_sample, c);
-	recorder__end_round(c->recorder);
+	if (!c->rests || !rests__count(c->rests))
+		recorder__end_round(c->recorder);
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;
 }
 

@@ -12,6 +12,7 @@
 #include "collect/kernel.h"
 #include "collect/natives.h"
 #include "collect/recorder.h"
+#include "collect/rests.h"
 #include "collect/sideband.h"
 #include "collect/spaces.h"
 #include "collect/spill.h"
@@ -28,6 +29,7 @@ struct collect {
 	struct binaries *binaries;
 	struct unwinds *unwinds;
 	struct spaces *spaces;
+	struct rests *rests;
 	struct natives *natives; /* for kernel frames, too */
 	struct profile *profile;
 	struct recorder *recorder;
@@ -73,6 +75,8 @@ void collect__sweep(struct collect *c);
 void collect__watch_memory(struct collect *c);
 /* collect_profile.c: reads the names of threads that it is time for, or of all. */
 void collect__name_threads(struct collect *c, bool all);
+/* collect.c: the samples that are held for their stacks to be finished are finished, or stay marked. */
+void collect__finish_rests(struct collect *c);
 /* collect.c: takes in what has come. How much that was, or -errno. */
 int collect__take_all(struct collect *c, struct err *e);
 

@@ -468,7 +468,7 @@ int people__on_code(struct people *all, const struct rec_code *record, size_t si
 	return hmap__put(&who->codes, r->addr, (uint64_t)code);
 }
 
-int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
+int people__on_stack(struct people *all, const struct rec_stack *r, size_t size, const uint32_t *ids)
 {
 	struct person *who = people__of(all, r->identity, r->pid);
 
@@ -478,7 +478,17 @@ int people__on_stack(struct people *all, const struct rec_stack *r, size_t size)
 		return -ENOENT;
 	if (all->limited && !stacks__knows(who->stacks, r->stack))
 		return -ENOENT;
-	return stacks__tell(who->stacks, r, size);
+	return stacks__tell(who->stacks, r, size, ids);
+}
+
+void people__resolve(struct people *all, const struct rec_stack *r, uint32_t *ids)
+{
+	const struct person *who = people__find(all, r->identity);
+
+	if (who)
+		stacks__resolve(who->stacks, r, ids);
+	else
+		memset(ids, 0xff, r->nframes * sizeof(*ids)); /* STACKS_NO_CODE */
 }
 
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome)

@@ -24,11 +24,14 @@ void people__free(struct people *all); /* NULL is fine */
 int people__on_proc(struct people *all, const struct rec_proc *r, size_t size);
 int people__on_thread(struct people *all, const struct rec_thread *r);
 int people__on_code(struct people *all, const struct rec_code *r, size_t size);
-int people__on_stack(struct people *all, const struct rec_stack *r, size_t size);
+/* ids: as stacks__tell. */
+int people__on_stack(struct people *all, const struct rec_stack *r, size_t size, const uint32_t *ids);
 /* As recorder__name_thread. */
 void people__name_thread(struct people *all, uint64_t identity, uint32_t tid, const char *name, size_t n);
 void people__on_exit(struct people *all, const struct rec_life *r);
 void people__on_exec(struct people *all, const struct rec_life *r);
+/* As recorder__resolve. */
+void people__resolve(struct people *all, const struct rec_stack *r, uint32_t *ids);
 /* As recorder__sweep. */
 void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid), void *arg);
 

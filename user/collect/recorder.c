@@ -141,7 +141,7 @@ int recorder__take(struct recorder *r, const void *record, size_t size)
 	switch (type) {
 	case REC_STACK:
 		if (size >= sizeof(struct rec_stack))
-			people__on_stack(r->people, record, size);
+			people__on_stack(r->people, record, size, NULL);
 		break;
 	case REC_CODE:
 		if (size >= sizeof(struct rec_code))
@@ -165,6 +165,16 @@ int recorder__take(struct recorder *r, const void *record, size_t size)
 		break;
 	}
 	return 0;
+}
+
+void recorder__resolve(struct recorder *r, const struct rec_stack *stack, uint32_t *ids)
+{
+	people__resolve(r->people, stack, ids);
+}
+
+void recorder__take_stack(struct recorder *r, const struct rec_stack *stack, size_t size, const uint32_t *ids)
+{
+	people__on_stack(r->people, stack, size, ids);
 }
 
 void recorder__sweep(struct recorder *r, bool (*is_gone)(void *arg, uint32_t pid), void *arg)

@@ -32,6 +32,12 @@ void recorder__free(struct recorder *r); /* NULL is fine */
 
 /* Takes one record of the ring. Records that it does not know, and REC_FILE, are passed over. 0. */
 int recorder__take(struct recorder *r, const void *record, size_t size);
+/*
+ * For a stack that is to be finished first: which code objects its Python frames are in, by now. ids has room for
+ * stack->nframes. recorder__take_stack takes the record then.
+ */
+void recorder__resolve(struct recorder *r, const struct rec_stack *stack, uint32_t *ids);
+void recorder__take_stack(struct recorder *r, const struct rec_stack *stack, size_t size, const uint32_t *ids);
 /* Takes one sample; one that memory does not suffice for is counted as lost. 0. */
 int recorder__sample(struct recorder *r, const struct rec_sample *sample);
 /* What Python calls a thread that has been told already: goes before the kernel's name. */

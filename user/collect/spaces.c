@@ -18,6 +18,7 @@
 #define NO_TABLE   UINT32_MAX
 #define SMALLEST   64 /* mappings of the smallest run */
 #define CLASSES    11 /* up to 65536 */
+#define IN_VAIN    8
 #define GRACE_NS   1000000000ull /* a walk that began with the old run is over by then */
 
 /* A run of elements in the kernel's mappings. */
@@ -29,6 +30,7 @@ struct run {
 struct space {
 	uint32_t refs, pid;
 	bool dirty, published;
+	uint32_t in_vain; /* times that the mappings were read anew for an address that lies in none */
 	uint64_t start_ticks; /* of the process */
 	struct perfmap *perfmap; /* NULL: not asked for yet */
 	int root_fd;             /* for that one */
@@ -184,7 +186,7 @@ static void runs__give(struct spaces *all, struct run r)
 /* A new run is written, then the process's entry turned to it. */
 static int publish(struct spaces *all, struct space *s)
 {
-	struct unwind_space entry = {.count = (uint32_t)s->maps.len};
+	struct unwind_space entry = {.count = (uint32_t)s->maps.len, .settled = s->in_vain >= IN_VAIN};
 	struct run run;
 	uint32_t n = (uint32_t)s->maps.len, *keys;
 	int err = runs__take(all, s->maps.len, &run);
@@ -390,7 +392,17 @@ void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m)
 		return;
 	if (s->maps.len > 2 * s->read + SMALLEST)
 		read_mappings(all, s); /* nobody tells of those that have gone */
+	s->in_vain = 0;
 	mark(all, s);
+}
+
+bool spaces__look_again(struct spaces *all, struct space *s)
+{
+	if (find(all, s->pid) != s || s->in_vain >= IN_VAIN || read_mappings(all, s))
+		return false;
+	if (++s->in_vain == IN_VAIN)
+		mark(all, s);
+	return true;
 }
 
 static void forget(struct spaces *all, uint32_t pid)

@@ -48,6 +48,11 @@ void spaces__sweep(struct spaces *all);
 /* The program's mappings; those of its parent when the process can't be read any more. NULL when there are none. */
 struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid);
 void space__put(struct space *s); /* NULL is fine */
+/*
+ * An address of the program lies in none of the mappings that are known. Reads them anew; where that has been in vain too often
+ * since the last mapping has come, the kernel is told not to ask any more. True when there may be others now.
+ */
+bool spaces__look_again(struct spaces *all, struct space *s);
 /* What is mapped at an address, or NULL. Valid until the next call to spaces. */
 const struct code_map *space__find(const struct space *s, uint64_t addr);
 /* What the process says of code that has no file; NULL when out of memory. */

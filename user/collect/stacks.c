@@ -12,7 +12,7 @@
 struct part {
 	enum part_kind {
 		PART_FRAME,  /* `id` is a frame of the profile */
-		PART_PYTHON, /* the innermost Python frame: the sample tells its instruction. `id` is its code, or NO_CODE */
+		PART_PYTHON, /* the innermost Python frame: the sample tells its instruction. `id` is its code, or STACKS_NO_CODE */
 		PART_NATIVE, /* the innermost native frame: the sample tells its address */
 		PART_KERNEL, /* the kernel's innermost frame, likewise */
 	} kind;
@@ -30,8 +30,6 @@ struct told_stack {
 };
 
 #define FEW_TOLD 64 /* not worth to look through */
-
-#define NO_CODE UINT32_MAX
 
 struct stacks {
 	const struct stacks_context *context;
@@ -118,6 +116,7 @@ struct assembly {
 	struct stacks *stacks;
 	const struct rec_stack *r;
 	const struct raw_frame *python, *native, *kernel;
+	const uint32_t *ids; /* of the Python frames' codes; NULL: to be looked up */
 	struct vec(struct part) parts;
 	uint32_t next; /* Python frame that has not been placed yet */
 	uint16_t outcome;
@@ -139,21 +138,36 @@ static void add_marker(struct assembly *a, uint16_t outcome)
 	add(a, PART_FRAME, stacks__marker(a->stacks->context->profile, outcome), 0);
 }
 
+static uint32_t code_at(const struct stacks *s, uint64_t addr)
+{
+	const uint64_t *known = hmap__get(s->by_address, addr);
+
+	return known ? (uint32_t)*known : STACKS_NO_CODE;
+}
+
 static void add_python(struct assembly *a, uint32_t i)
 {
 	const struct stacks *s = a->stacks;
 	const struct raw_frame *f = &a->python[i];
-	uint64_t *known = hmap__get(s->by_address, f->code), base = instr_base(&s->layout, f->code);
+	uint32_t id = a->ids ? a->ids[i] : code_at(s, f->code);
+	uint64_t base = instr_base(&s->layout, f->code);
 
-	if (!known)
+	if (id == STACKS_NO_CODE)
 		a->outcome = PYBPF_CODE_FAULT;
 	if (!i)
-		add(a, PART_PYTHON, known ? (int64_t)*known : NO_CODE, base);
-	else if (!known)
+		add(a, PART_PYTHON, id, base);
+	else if (id == STACKS_NO_CODE)
 		add_marker(a, PYBPF_CODE_FAULT);
-	else if (!codes__hidden(s->context->codes, (uint32_t)*known))
-		add(a, PART_FRAME,
-		    codes__frame(s->context->codes, (uint32_t)*known, instr_offset(&s->layout, base, f->instr)), 0);
+	else if (!codes__hidden(s->context->codes, id))
+		add(a, PART_FRAME, codes__frame(s->context->codes, id, instr_offset(&s->layout, base, f->instr)), 0);
+}
+
+void stacks__resolve(const struct stacks *s, const struct rec_stack *r, uint32_t *ids)
+{
+	const struct raw_frame *python = (const struct raw_frame *)(r + 1);
+
+	for (uint32_t i = 0; i < r->nframes; i++)
+		ids[i] = code_at(s, python[i].code);
 }
 
 /* The Python frames up to, but not including, `end`. */
@@ -276,10 +290,10 @@ static int finish(struct assembly *a)
 	return hmap__put(&s->names, a->r->stack, s->told.len - 1);
 }
 
-int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size)
+int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const uint32_t *ids)
 {
 	size_t count = (size_t)r->nframes + r->nnative + r->nkernel;
-	struct assembly a = {.stacks = s, .r = r, .outcome = r->outcome};
+	struct assembly a = {.stacks = s, .r = r, .ids = ids, .outcome = r->outcome};
 	int err;
 
 	if (!count || r->nframes > PYBPF_MAX_FRAMES || count > (size - sizeof(*r)) / sizeof(struct raw_frame) ||
@@ -364,7 +378,7 @@ static int64_t told_frame(struct stacks *s, const struct part *part, const struc
 
 	switch (part->kind) {
 	case PART_PYTHON:
-		if (part->id == NO_CODE)
+		if (part->id == STACKS_NO_CODE)
 			return stacks__marker(c->profile, PYBPF_CODE_FAULT);
 		if (codes__hidden(c->codes, part->id))
 			return -ENOENT;

@@ -30,8 +30,19 @@ void stacks__free(struct stacks *s); /* NULL is fine */
 /* How its interpreter lays out frames (all zeros: it has none), and where its code lies; space must outlive the stacks. */
 void stacks__set_process(struct stacks *s, const struct py_layout *layout, struct space *space);
 
-/* A record of the ring; `size` bytes in all. 0, -EBADMSG (sizes disagree) or -ENOMEM. */
-int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size);
+#define STACKS_NO_CODE UINT32_MAX
+
+/*
+ * A record of the ring; `size` bytes in all. ids: what stacks__resolve said of it when it came; NULL: it has just come. 0,
+ * -EBADMSG (sizes disagree) or -ENOMEM.
+ */
+int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const uint32_t *ids);
+
+/*
+ * For a record that is told later, with more native frames: which code objects its Python frames' addresses stand for by now.
+ * ids has room for r->nframes; STACKS_NO_CODE for one that is not known.
+ */
+void stacks__resolve(const struct stacks *s, const struct rec_stack *r, uint32_t *ids);
 
 /* Is the stack of that name told? */
 bool stacks__knows(const struct stacks *s, uint64_t name);

@@ -40,5 +40,7 @@ void collect__sweep(struct collect *c)
 	sweep_described(c->kernel);
 	if (c->spaces)
 		spaces__sweep(c->spaces);
+	if (c->rests && !rests__count(c->rests))
+		unwinds__drop_tables(c->unwinds);
 	recorder__sweep(c->recorder, is_unknown, c->kernel);
 }

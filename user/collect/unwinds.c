@@ -29,6 +29,14 @@ struct request {
 	int fd;
 };
 
+/* What became of the table of a binary. */
+struct asked {
+	bool queued, made;
+	bool wanted; /* by user space */
+	bool absent;
+	struct unwind_table *table; /* for user space */
+};
+
 struct unwinds {
 	struct kernel_unwind_maps fds;
 	pthread_t thread;
@@ -37,7 +45,7 @@ struct unwinds {
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wanted, idle;
 	struct vec(struct request) queue;
-	struct vec(bool) asked; /* by id of the binary */
+	struct vec(struct asked) asked; /* by id of the binary */
 	bool busy, stop, ready;
 	struct unwinds_counts counts;
 	uint32_t blocks; /* in use */
@@ -175,20 +183,55 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static int load_table(struct unwinds *u, const struct request *r, struct unwind_table **out)
+{
+	struct elf *elf;
+	int err = elf__open(r->fd, &elf, NULL);
+
+	if (err)
+		return err;
+	err = unwind_cache__build(u->cache, elf, out, NULL);
+	elf__close(elf);
+	return err;
+}
+
+/* The table of a request is there, or err: user space gets it if it wants it. */
+static void made(struct unwinds *u, uint32_t id, struct unwind_table **table, int err)
+{
+	struct asked *a;
+
+	pthread_mutex_lock(&u->lock);
+	a = &u->asked.data[id];
+	a->queued = false;
+	a->made = true;
+	a->absent = err;
+	if (a->wanted && !err && !a->table)
+		a->table = take_ptr(*table);
+	pthread_mutex_unlock(&u->lock);
+}
+
+/* Once more, for user space. */
+static void load_again(struct unwinds *u, const struct request *r)
+{
+	struct unwind_table *table = NULL;
+	int err = load_table(u, r, &table);
+
+	made(u, r->id, &table, err);
+	unwind_table__free(table);
+}
+
 static void make_table(struct unwinds *u, const struct request *r)
 {
 	struct unwind_table_info info = {.state = UNWIND_TABLE_NONE};
 	struct unwind_table *table = NULL;
 	uint64_t start = now_ns();
-	struct elf *elf;
-	int err = elf__open(r->fd, &elf, NULL);
+	uint32_t rows = 0;
+	int err = load_table(u, r, &table);
 
 	if (!err) {
-		err = unwind_cache__build(u->cache, elf, &table, NULL);
-		elf__close(elf);
-	}
-	if (!err)
+		rows = table->nrows;
 		err = put_table(u, table);
+	}
 	if (!err) {
 		info = (struct unwind_table_info){
 			.text_start = table->text_start,
@@ -202,11 +245,12 @@ static void make_table(struct unwinds *u, const struct request *r)
 	}
 	if (bpf_map_update_elem(u->fds.tables, &r->id, &info, BPF_ANY) && !err)
 		err = -ENOSPC;
+	made(u, r->id, &table, err == -ENOSPC ? 0 : err);
 	pthread_mutex_lock(&u->lock);
 	u->counts.build_ns += now_ns() - start;
 	if (!err) {
 		u->counts.tables++;
-		u->counts.rows += table->nrows;
+		u->counts.rows += rows;
 	} else if (err == -ENOSPC) {
 		u->counts.full++;
 	} else {
@@ -222,7 +266,7 @@ static void make_table(struct unwinds *u, const struct request *r)
 static void *work(void *arg)
 {
 	struct unwinds *u = arg;
-	bool spare;
+	bool spare, again;
 
 	/* samples are marked until a table is there: it is wanted before others have had their turns */
 	setpriority(PRIO_PROCESS, 0, -20);
@@ -246,8 +290,12 @@ static void *work(void *arg)
 		r = u->queue.data[0];
 		memmove(u->queue.data, u->queue.data + 1, --u->queue.len * sizeof(r));
 		u->busy = true;
+		again = u->asked.data[r.id].made;
 		pthread_mutex_unlock(&u->lock);
-		make_table(u, &r);
+		if (again)
+			load_again(u, &r);
+		else
+			make_table(u, &r);
 		pthread_mutex_lock(&u->lock);
 		u->busy = false;
 		if (!u->queue.len)
@@ -302,6 +350,8 @@ void unwinds__free(struct unwinds *u)
 	pthread_cond_destroy(&u->wanted);
 	pthread_cond_destroy(&u->idle);
 	vec__free(&u->queue);
+	vec__foreach(&u->asked, a)
+		unwind_table__free(a->table);
 	vec__free(&u->asked);
 	vec__foreach(&u->made, fd) {
 		if (*fd >= 0)
@@ -312,15 +362,64 @@ void unwinds__free(struct unwinds *u)
 	free(u);
 }
 
+/* With the lock held. */
+static void enqueue(struct unwinds *u, const struct binary *b)
+{
+	struct asked *a = &u->asked.data[b->id];
+
+	if (a->queued || vec__push(&u->queue, (struct request){.id = b->id, .fd = b->fd}))
+		return;
+	a->queued = true;
+	pthread_cond_signal(&u->wanted);
+}
+
+/* With the lock held: what is known of the binary's table, NULL when out of memory. */
+static struct asked *asked_of(struct unwinds *u, const struct binary *b)
+{
+	while (u->asked.len <= b->id) {
+		if (vec__push(&u->asked, (struct asked){0}))
+			return NULL;
+	}
+	return &u->asked.data[b->id];
+}
+
 void unwinds__request(struct unwinds *u, const struct binary *b)
 {
+	const struct asked *a;
+
 	pthread_mutex_lock(&u->lock);
-	while (u->asked.len <= b->id && !vec__push(&u->asked, false))
-		;
-	if (u->asked.len > b->id && !u->asked.data[b->id] &&
-	    !vec__push(&u->queue, (struct request){.id = b->id, .fd = b->fd})) {
-		u->asked.data[b->id] = true;
-		pthread_cond_signal(&u->wanted);
+	a = asked_of(u, b);
+	if (a && !a->made)
+		enqueue(u, b);
+	pthread_mutex_unlock(&u->lock);
+}
+
+int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwind_table **out)
+{
+	struct asked *a;
+	int err = -EAGAIN;
+
+	pthread_mutex_lock(&u->lock);
+	a = asked_of(u, b);
+	if (a && a->table) {
+		*out = a->table;
+		err = 0;
+	} else if (!a || a->absent) {
+		err = -ENOENT;
+	} else {
+		a->wanted = true;
+		enqueue(u, b);
+	}
+	pthread_mutex_unlock(&u->lock);
+	return err;
+}
+
+void unwinds__drop_tables(struct unwinds *u)
+{
+	pthread_mutex_lock(&u->lock);
+	vec__foreach(&u->asked, a) {
+		unwind_table__free(take_ptr(a->table));
+		a->wanted = false;
 	}
 	pthread_mutex_unlock(&u->lock);
 }

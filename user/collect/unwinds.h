@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "collect/binaries.h"
 #include "collect/kernel.h"
+#include "unwind/table.h"
 
 struct unwinds;
 
@@ -22,6 +23,14 @@ void unwinds__free(struct unwinds *u);
 
 /* Asks for a file's table, once. Binaries must live as long as this. */
 void unwinds__request(struct unwinds *u, const struct binary *b);
+
+/*
+ * The table of a file for user space itself: 0 and *out, valid until unwinds__drop_tables; -ENOENT when it has none; -EAGAIN while
+ * it is being made or read, which the thread is asked for.
+ */
+int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwind_table **out);
+/* Nobody uses the tables any more. */
+void unwinds__drop_tables(struct unwinds *u);
 
 /* Waits until all that was asked for is published, but no longer than that. True if it is. */
 bool unwinds__wait(struct unwinds *u, uint64_t timeout_ns);

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Native stacks are whole from a program's first instructions on, when nothing is known of its libraries yet.
+
+Mappings come one after the other at its start, and tables are made for what was never seen before: a library that is copied
+for the test has no table in any cache. What the kernel cannot walk to the end by then is finished in user space.
+"""
+import os
+import shutil
+
+import harness
+
+RUNS = 3
+PROGRAM = """
+import ctypes, sys, time
+{imports}
+other = ctypes.CDLL(sys.argv[1])
+end = time.process_time() + 0.15
+buffer = ctypes.create_string_buffer(1 << 16)
+crc = getattr(other, "crc32")
+crc.restype = ctypes.c_ulong
+while time.process_time() < end:
+    crc(0, buffer, len(buffer))
+"""
+IMPORTS = ("json ssl sqlite3 decimal asyncio unittest.mock xml.etree.ElementTree email.message http.client lzma bz2 zlib "
+           "concurrent.futures multiprocessing datetime random hashlib struct array mmap socket select pickle csv")
+
+
+def library():
+    """zlib, which is linked to by half of the system."""
+    for folder in "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib64":
+        path = os.path.join(folder, "libz.so.1")
+        if os.path.exists(path):
+            return os.path.realpath(path)
+    raise LookupError("no libz.so.1")
+
+
+def test_whole_from_the_start(record, tmp_path):
+    imports = "\n".join("try:\n    import %s\nexcept ImportError:\n    pass" % name for name in IMPORTS.split())
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM.format(imports=imports))
+    python = harness.interpreters.select()[0].command
+    taken, marked, of_copy = 0, {}, 0
+    for run in range(RUNS):
+        copy = tmp_path / ("copy%d.so" % run)
+        shutil.copy(library(), copy)
+        with open(copy, "ab") as f:  # another file to any cache
+            f.write(os.urandom(16))
+        ran = record("-n", "-r", 2000, "--json", output=tmp_path / "out.raw", command=[*python, script, copy])
+        assert ran.status == 0, ran
+        for stack, count in ran.stacks:
+            taken += count
+            of_copy += count if any(label.endswith("(%s)" % copy.name) for label in stack) else 0
+            for label in stack:
+                if "truncated" in label:
+                    marked[label] = marked.get(label, 0) + count
+    expected = taken * 0.001
+    assert taken > 100 * RUNS and of_copy
+    assert sum(marked.values()) <= expected + 3 * expected ** 0.5, (taken, marked)
