@@ -35,6 +35,7 @@ enum unwind_cfa {
 	UNWIND_REG,      /* CFA = register `reg` (DWARF number) + cfa_off */
 	UNWIND_SP_DEREF, /* CFA = *(SP + cfa_off) + deref_off */
 	UNWIND_FP_DEREF, /* CFA = *(FP + cfa_off) + deref_off */
+	UNWIND_INDEXED,  /* CFA = *(SP + cfa_off + 8 * register `reg`) + deref_off: x86-64, behind arrays on the stack */
 	UNWIND_PLT,      /* CFA = SP + cfa_off + ((PC & 15) >= reg ? 8 : 0) */
 	UNWIND_SIGNAL,   /* CFA = *(SP + cfa_off); UNWIND_FP_AT_SP and UNWIND_RA_AT_SP come with it */
 	UNWIND_UNKNOWN,  /* there is a rule, but none of these */
@@ -70,7 +71,7 @@ struct unwind_rule {
 	__s16 fp_off;
 	__s16 ra_off; /* RA = *(CFA + ra_off), -8 on x86-64; or UNWIND_RA_SAME, UNWIND_RA_AT_SP */
 	__u8 cfa;     /* enum unwind_cfa */
-	__u8 reg;     /* UNWIND_REG: DWARF register number; UNWIND_PLT: where in 16 bytes the push has happened */
+	__u8 reg;     /* UNWIND_REG, UNWIND_INDEXED: DWARF register number; UNWIND_PLT: where in 16 bytes the push has happened */
 	__u8 fp;      /* enum unwind_fp */
 	__u8 flags;   /* enum unwind_flag */
 };

@@ -42,7 +42,7 @@ static __always_inline int unwind__register(const struct unwind_regs *r, const _
 static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 *words, const struct unwind_rule *rule,
 				       UNWIND_MEMORY *m, __u64 *cfa)
 {
-	__u64 base = r->sp;
+	__u64 base = r->sp, index;
 
 	switch (rule->cfa) {
 	case UNWIND_FP:
@@ -53,6 +53,11 @@ static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 
 		if (unwind__register(r, words, m, rule->reg, &base))
 			return -EFAULT;
 		break;
+	case UNWIND_INDEXED:
+		if (unwind__register(r, words, m, rule->reg, &index))
+			return -EFAULT;
+		base += 8 * index;
+		break;
 	case UNWIND_NONE:
 	case UNWIND_UNKNOWN:
 		return -EFAULT;
@@ -62,7 +67,8 @@ static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 
 		return 0;
 	}
 	*cfa = base + rule->cfa_off;
-	if (rule->cfa == UNWIND_SP_DEREF || rule->cfa == UNWIND_FP_DEREF || rule->cfa == UNWIND_SIGNAL) {
+	if (rule->cfa == UNWIND_SP_DEREF || rule->cfa == UNWIND_FP_DEREF || rule->cfa == UNWIND_INDEXED ||
+	    rule->cfa == UNWIND_SIGNAL) {
 		if (unwind__word(m, *cfa, cfa))
 			return -EFAULT;
 		*cfa += rule->deref_off;

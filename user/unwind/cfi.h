@@ -75,12 +75,13 @@ enum cfi_form {
 	CFI_FORM_REG,   /* reg + off */
 	CFI_FORM_DEREF, /* *(reg + off) + off2 */
 	CFI_FORM_PLT,   /* reg + off + ((pc & 15) >= off2 ? 8 : 0) */
+	CFI_FORM_INDEXED, /* *(reg + off + 8 * index) + off2 */
 };
 
 /* What an expression computes, as far as we tell expressions apart. */
 struct cfi_expr {
 	uint8_t form; /* enum cfi_form */
-	uint64_t reg;
+	uint64_t reg, index; /* registers */
 	int64_t off, off2;
 };
 

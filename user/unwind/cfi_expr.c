@@ -16,6 +16,7 @@ enum {
 	OP_CONSTS = 0x11,
 	OP_AND = 0x1a,
 	OP_MINUS = 0x1c,
+	OP_MUL = 0x1e,
 	OP_PLUS = 0x22,
 	OP_PLUS_UCONST = 0x23,
 	OP_SHL = 0x24,
@@ -67,6 +68,24 @@ static bool is_plt(struct cursor c, int64_t *pushed)
 	return !c.bad && c.at == c.end && !pc_off && mask == 15 && shift == 3;
 }
 
+/*
+ * OpenSSL's crypto/bn/asm/x86_64-mont.pl, after its "rsp + n": + r9 * 8, for functions that keep the stack pointer that they began
+ * with behind as many words as r9 says. The cursor is then behind it.
+ */
+static bool take_index(struct cursor *from, uint64_t *reg)
+{
+	struct cursor c = *from;
+	uint8_t op = cursor__u8(&c);
+	int64_t size;
+
+	if (op < OP_BREG0 || op >= OP_BREG0 + RIP || cursor__sleb(&c) || !constant(cursor__u8(&c), &c, &size) || size != 8 ||
+	    cursor__u8(&c) != OP_MUL || cursor__u8(&c) != OP_PLUS || c.bad)
+		return false;
+	*reg = op - OP_BREG0;
+	*from = c;
+	return true;
+}
+
 /* "+ n" or "- n" on what the expression has so far. */
 static bool add_constant(uint8_t op, struct cursor *c, int64_t *to)
 {
@@ -91,6 +110,7 @@ void cfi_expr__read(const uint8_t *bytes, size_t n, struct cfi_expr *out)
 	struct cursor c = {.at = bytes, .end = bytes + n};
 	struct cfi_expr x = {.form = CFI_FORM_REG};
 	uint8_t op = cursor__u8(&c);
+	bool indexed;
 
 	*out = (struct cfi_expr){0};
 	if (op >= OP_BREG0 && op <= OP_BREG31)
@@ -105,15 +125,16 @@ void cfi_expr__read(const uint8_t *bytes, size_t n, struct cfi_expr *out)
 		*out = x;
 		return;
 	}
+	indexed = take_index(&c, &x.index);
 	while (!c.bad && c.at < c.end) {
 		op = cursor__u8(&c);
 		if (op == OP_NOP)
 			continue;
 		if (op == OP_DEREF && x.form == CFI_FORM_REG)
-			x.form = CFI_FORM_DEREF;
+			x.form = indexed ? CFI_FORM_INDEXED : CFI_FORM_DEREF;
 		else if (!add_constant(op, &c, x.form == CFI_FORM_REG ? &x.off : &x.off2))
 			return;
 	}
-	if (!c.bad)
+	if (!c.bad && (!indexed || x.form == CFI_FORM_INDEXED))
 		*out = x;
 }

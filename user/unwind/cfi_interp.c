@@ -153,6 +153,10 @@ static bool cfa_rule(const struct cfi_arch *arch, const struct cfi_state *s, str
 	case CFI_FORM_DEREF:
 		rule->cfa = x.reg == arch->sp ? UNWIND_SP_DEREF : UNWIND_FP_DEREF;
 		return x.reg == arch->sp || x.reg == arch->fp;
+	case CFI_FORM_INDEXED:
+		rule->cfa = UNWIND_INDEXED;
+		rule->reg = (uint8_t)x.index;
+		return arch->machine == EM_X86_64 && x.reg == arch->sp;
 	case CFI_FORM_PLT:
 		rule->cfa = UNWIND_PLT;
 		rule->deref_off = 0;
