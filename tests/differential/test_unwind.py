@@ -114,6 +114,34 @@ def test_wheels(arch):
     expect_equal(files, 1000)
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x86-64's code is followed")
+def test_followed():
+    """
+    Functions that are followed as if they had no information: OpenBLAS's and NumPy's, libc's, python's. Compilers err: GCC
+    sometimes tells of the push of an argument an instruction late, LLVM not at all of the end of a tail call, OpenSSL's
+    assembly of no push. Where they differ, the code has been right each time.
+    """
+    follow = os.path.join(TREE, "build", "tests", "follow_diff")
+    subprocess.run(["make", "-C", TREE, os.path.relpath(follow, TREE)], check=True, stdout=subprocess.DEVNULL)
+    files = [path for path in interpreters_files() if "/.pyenv/" in path or path.startswith("/usr/")]
+    got = subprocess.run([os.path.join(TREE, "scripts", "wheels.sh"), "x86_64"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL)
+    if not got.returncode:
+        files += sorted(path for path in elf_files(got.stdout.decode().strip()) if "/numpy" in path)
+    ran = subprocess.run([follow, *files], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    print(ran.stdout)
+    followed, functions, compared, different = 0, 0, 0, 0
+    for line in ran.stdout.splitlines():
+        counts = line.rsplit(" ", 3)[1:]
+        followed += int(counts[0].split("/")[0])
+        functions += int(counts[0].split("/")[1].rstrip(","))
+        compared += int(counts[1].rstrip(","))
+        different += int(counts[2])
+        assert "openblas" in line or not int(counts[2]), line + "\n" + ran.stderr
+    assert followed > functions / 2 and compared > 20000
+    assert different <= compared / 1000, ran.stderr
+
+
 def test_machine():
     """Everything installed that has .eh_frame, or one in STEP of it."""
     seen = {}

@@ -39,6 +39,11 @@ static struct unwind_rule cfa_of(const struct file *f, const char *expression)
 	if (reg != sp_of(f) && reg != fp_of(f))
 		return r;
 	if (sscanf(rest,
+		   "; DW_OP_breg%d (%*[a-z0-9]): 0; DW_OP_lit8; DW_OP_mul; DW_OP_plus; DW_OP_deref; DW_OP_plus_uconst: %" SCNd64 ")%n",
+		   &at, &more, &n) == 2 &&
+	    n)
+		r = (struct unwind_rule){.cfa = UNWIND_INDEXED, .cfa_off = (int32_t)off, .deref_off = (int32_t)more, .reg = (uint8_t)at};
+	else if (sscanf(rest,
 		   "; DW_OP_breg16 (rip): 0; DW_OP_lit15; DW_OP_and; DW_OP_lit%d; DW_OP_ge; DW_OP_lit3; DW_OP_shl; "
 		   "DW_OP_plus)%n",
 		   &at, &n) == 1 &&
@@ -249,7 +254,7 @@ static int by_start(const void *a, const void *b)
 }
 
 /* What a linker or C library leaves undescribed and we know. */
-static bool is_filled(struct elf *elf, uint64_t addr, const struct unwind_rule *ours)
+static bool is_filled(const struct file *f, struct elf *elf, uint64_t addr, const struct unwind_rule *ours)
 {
 	static const char *const names[] = {".plt", ".plt.sec", ".plt.got", ".init", ".fini"};
 	struct elf_section s;
@@ -257,6 +262,10 @@ static bool is_filled(struct elf *elf, uint64_t addr, const struct unwind_rule *
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		if (!elf__section(elf, names[i], &s) && addr >= s.addr && addr - s.addr < s.size)
 			return ours->cfa == UNWIND_SP || ours->cfa == UNWIND_PLT;
+	/* follow_diff.c is about these */
+	for (size_t i = 0; i < f->followed.len; i++)
+		if (addr >= f->followed.data[i].start && addr < f->followed.data[i].end)
+			return true;
 	return addr - elf__info(elf)->entry < 128 && ours->cfa == UNWIND_END;
 }
 
@@ -267,7 +276,7 @@ static void compare_gap(struct file *f, struct elf *elf, uint64_t from, uint64_t
 		struct unwind_rule ours;
 
 		f->compared++;
-		if (!unwind_table__lookup(f->table, from, &ours) && !is_filled(elf, from, &ours) &&
+		if (!unwind_table__lookup(f->table, from, &ours) && !is_filled(f, elf, from, &ours) &&
 		    f->differences++ < SHOWN)
 			printf("  at %" PRIx64 ": no function, but kind %d offset %d\n", from, ours.cfa, ours.cfa_off);
 		from = next_change(f->table, from);
@@ -312,11 +321,15 @@ static void one(const char *path, int64_t totals[5])
 	struct err e = {0};
 	struct elf *elf = NULL;
 	struct file f = {0};
+	struct unwind_source source = {0};
 	int fd = elf__open_path(path), err = fd < 0 ? fd : elf__open(fd, &elf, &e);
 
 	if (!err) {
 		f.machine = elf__info(elf)->machine;
-		err = unwind_table__build(elf, &f.table, &e);
+		err = unwind_source__open(elf, &source, &e);
+		if (!err)
+			err = unwind_source__compile(&source, &f.table, &e);
+		f.followed = source.followed;
 		readelf(&f, path, "--debug-dump=frames-interp,no-follow-links", read_interp);
 		readelf(&f, path, "--debug-dump=frames,no-follow-links", read_raw);
 		compare(&f, elf);
@@ -338,6 +351,7 @@ static void one(const char *path, int64_t totals[5])
 	vec__free(&f.rows);
 	vec__free(&f.cies);
 	vec__free(&f.functions);
+	unwind_source__close(&source);
 	elf__close(elf);
 	if (fd >= 0)
 		close(fd);

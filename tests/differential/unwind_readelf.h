@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/vec.h"
+#include "unwind/source.h"
 #include "unwind/table.h"
 
 #define WORD 24
@@ -48,6 +49,7 @@ struct file {
 	struct vec(struct entry) functions;
 	struct vec(struct raw) raws;
 	struct unwind_table *table;
+	filler_list followed; /* functions that no call frame information tells of */
 	bool expressions; /* some row has one */
 	int64_t compared, differences, unknown, outside, shadowed;
 };

@@ -21,7 +21,7 @@
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
-#define VERSION   3 /* of the file, and of what the compiler makes: a change to either makes it another one */
+#define VERSION   4 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
 #define KEEP(max) ((max) / 4 * 3) /* what an eviction leaves, so that not every table makes one */
@@ -205,7 +205,9 @@ void unwind_cache__close(struct unwind_cache *c)
 static void name_of(const struct unwind_cache *c, const struct unwind_source *s, char name[32])
 {
 	const struct elf_info *info = elf__info(s->elf);
-	const uint64_t facts[] = {VERSION, info->type, info->machine, info->entry};
+	struct elf_section symbols = {0};
+	bool named = !elf__section(s->elf, ".symtab", &symbols);
+	const uint64_t facts[] = {VERSION, info->type, info->machine, info->entry, named ? symbols.size : 0};
 	uint64_t h = siphash(c->key, 0, facts, sizeof(facts));
 
 	for (size_t i = 0; i < elf__segment_count(s->elf); i++) {
@@ -435,7 +437,7 @@ int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_t
 		err = unwind_source__compile(&s, &t, e);
 		if (err)
 			return err;
-		if (c)
+		if (c && !s.followed.len) /* an entry's name says nothing of code */
 			store(c, name, t);
 	}
 	*out = t;

@@ -5,6 +5,7 @@
 
 #include "unwind/cfi.h"
 #include "unwind/filler.h"
+#include "unwind/gaps.h"
 #include "unwind/table.h"
 
 struct unwind_source {
@@ -12,6 +13,7 @@ struct unwind_source {
 	struct cfi cfi; /* the sections only */
 	struct filler fillers[MAX_FILLERS];
 	size_t nfillers;
+	filler_list followed; /* what gaps__follow found, once compiled */
 };
 
 /* Reads it. Errors as for unwind_table__build. The caller calls unwind_source__close either way. */

@@ -24,6 +24,7 @@ struct builder {
 	uint64_t seed; /* so that no file can be made whose rules all collide */
 	uint64_t text_start;
 	uint32_t last; /* the rule of the last row */
+	size_t followed; /* of source->followed, the first that does not lie before the last row */
 	const struct unwind_source *source;
 	struct unwind_table *table;
 };
@@ -113,28 +114,35 @@ static int add_row(struct cfi_sink *sink, uint64_t from, const struct unwind_rul
 	return vec__push(&b->rows, UNWIND_ROW((from - b->text_start) & (UNWIND_PAGE_SIZE - 1), index));
 }
 
-/* Between functions: nothing, except where a filler is. */
+/* The rule of a filler at an address, or NULL; it, or nothing, holds up to *end, which is lowered. */
+static const struct unwind_rule *within(const struct filler *f, uint64_t at, uint64_t *end)
+{
+	bool inside = f->start <= at && at < f->end;
+	uint64_t stop = inside ? f->end : f->start;
+
+	if (stop > at && stop < *end)
+		*end = stop;
+	return inside ? &f->rule : NULL;
+}
+
+/* Between functions: nothing, except where a filler is, or code that was followed. */
 static int add_gap(struct builder *b, uint64_t from, uint64_t to)
 {
 	static const struct unwind_rule none = {.cfa = UNWIND_NONE};
+	const filler_list *followed = &b->source->followed;
 
 	while (from < to) {
-		const struct unwind_rule *rule = &none;
+		const struct unwind_rule *rule = NULL;
 		uint64_t end = to;
 		int err;
 
-		for (size_t i = 0; i < b->source->nfillers; i++) {
-			const struct filler *f = &b->source->fillers[i];
-
-			if (f->start <= from && from < f->end) {
-				rule = &f->rule;
-				end = f->end < to ? f->end : to;
-				break;
-			}
-			if (f->start > from && f->start < end)
-				end = f->start;
-		}
-		err = add_row(&b->sink, from, rule);
+		for (size_t i = 0; i < b->source->nfillers && !rule; i++)
+			rule = within(&b->source->fillers[i], from, &end);
+		while (b->followed < followed->len && followed->data[b->followed].end <= from)
+			b->followed++;
+		if (!rule && b->followed < followed->len)
+			rule = within(&followed->data[b->followed], from, &end);
+		err = add_row(&b->sink, from, rule ?: &none);
 		if (err)
 			return err;
 		from = end;
@@ -190,6 +198,8 @@ static int add_all(struct builder *b, const struct cfi *cfi)
 	for (size_t i = 0; i < b->source->nfillers; i++)
 		if (b->source->fillers[i].end > end)
 			end = b->source->fillers[i].end;
+	if (b->source->followed.len && b->source->followed.data[b->source->followed.len - 1].end > end)
+		end = b->source->followed.data[b->source->followed.len - 1].end;
 	for (size_t i = 0; i < n && !err; i++) {
 		const struct cfi_fde *f = &cfi->fdes.data[i];
 		uint64_t stop = f->end;
@@ -239,7 +249,12 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 	if (err)
 		return err;
 	sort_functions(cfi);
+	err = gaps__follow(source->elf, cfi, &source->followed);
+	if (err)
+		return err__errno(e, err, "cannot make the unwind table");
 	first = cfi->fdes.data[0].start;
+	if (source->followed.len && source->followed.data[0].start < first)
+		first = source->followed.data[0].start;
 	for (size_t i = 0; i < source->nfillers; i++)
 		if (source->fillers[i].start < first)
 			first = source->fillers[i].start;
@@ -273,6 +288,7 @@ int unwind_source__open(struct elf *elf, struct unwind_source *s, struct err *e)
 void unwind_source__close(struct unwind_source *s)
 {
 	cfi__free(&s->cfi);
+	vec__free(&s->followed);
 }
 
 int unwind_source__compile(struct unwind_source *s, struct unwind_table **out, struct err *e)

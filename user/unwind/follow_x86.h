@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rules for x86-64 functions that have no call frame information: hand-written assembly. The stack pointer is followed through
+ * each path of the function, from its start, where it points to the return address. At each return and jump to elsewhere it
+ * must do so again, with the caller's rbp and rbx in place; else nothing is known of the function.
+ */
+#ifndef PYBPF_UNWIND_FOLLOW_X86_H
+#define PYBPF_UNWIND_FOLLOW_X86_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/vec.h"
+#include "unwind/filler.h"
+
+#define FOLLOW_MAX_CODE ((size_t)128 << 10) /* bytes of a function; OpenBLAS's largest have 25 KB */
+
+typedef struct vec(struct filler) filler_list;
+
+/*
+ * Follows the function whose n bytes of code these are, at link-time address `start`, and appends what holds where to `out`,
+ * ascending. 0, -ENOTSUP when the function's code is not understood or not well-formed, -E2BIG, -ENOMEM; out is then as it was.
+ */
+int follow_x86(const uint8_t *code, size_t n, uint64_t start, filler_list *out);
+
+#endif
