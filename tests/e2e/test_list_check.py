@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`list` and `check` against processes whose facts are known."""
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import pwd
+import struct
+import subprocess
+import termios
 
 import harness
 
@@ -44,6 +50,26 @@ def test_list_as_text(any_python, target):
     assert lines[0].split()[:3] == ["PID", "VERSION", "USER"] or "PID" in lines[0]
     row = next(line for line in lines if line.split()[0] == str(program.pid))
     assert "%d.%d.%d" % any_python.version in row and str(program.script) in row
+
+
+def test_the_table_fits_into_the_terminal(any_python, target):
+    """Of a command its beginning is kept, of a file its end; where there is no terminal both are whole."""
+    program = target(any_python, IDLE, "word" * 100)
+    whole = [line for line in harness.pybpf("list").stdout.splitlines() if line.split()[0] == str(program.pid)]
+    assert len(whole) == 1 and "word" * 100 + "  ok" in whole[0], whole
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 110, 0, 0))
+    run = subprocess.Popen([harness.PYBPF, "list"], stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # EIO: closed at the other end
+        while not said or data:
+            data = os.read(ours, 4096)
+            said += data
+    os.close(ours)
+    assert run.wait(harness.PATIENCE) == 0
+    shown = [line for line in said.decode().splitlines() if line.split()[:1] == [str(program.pid)]]
+    assert len(shown) == 1 and len(shown[0]) <= 110 and shown[0].endswith("..  ok"), shown
 
 
 def test_an_ended_process_is_not_listed(any_python, target):

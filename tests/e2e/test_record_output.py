@@ -2,13 +2,16 @@
 """What `record` writes and says: files, formats, labels, accounts, messages."""
 import contextlib
 import datetime
+import fcntl
 import json
 import os
 import pathlib
 import pty
 import re
 import select
+import struct
 import subprocess
+import termios
 
 import harness
 import pytest
@@ -155,10 +158,12 @@ def test_standard_output_takes_one_thing(busy):
 
 
 def test_progress_is_for_terminals(busy, tmp_path):
-    def on_terminal(*options):
+    def on_terminal(*options, columns=80, **env):
         ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         run = subprocess.Popen([harness.PYBPF, "record", "-p", str(busy.pid), "-d", "0.5", "-o",
-                                str(tmp_path / "out.raw"), *options], stderr=theirs, stdout=subprocess.DEVNULL)
+                                str(tmp_path / "out.raw"), *options], stderr=theirs, stdout=subprocess.DEVNULL,
+                               env=dict(os.environ, **dict({"TERM": "xterm"}, **env)))
         os.close(theirs)
         said = b""
         with contextlib.suppress(OSError):  # EIO: closed at the other end
@@ -172,7 +177,11 @@ def test_progress_is_for_terminals(busy, tmp_path):
         return said.decode()
 
     progress = re.compile(r"\r\x1b\[K\d+\.\d s of 0\.5 s  \d+ samples  0 lost  1 processes")
-    assert progress.search(on_terminal())
+    assert 1 <= len(progress.findall(on_terminal("-r", "5000"))) <= 5  # ten a second, however much comes
+    # What does not fit into the line would be there for ever.
+    drawn = [line.split("\n")[0] for line in on_terminal(columns=20).split("\r\x1b[K")[1:]]
+    assert max(map(len, drawn[:-1])) == 19, drawn
+    assert not progress.search(on_terminal(TERM="dumb"))
     assert not progress.search(on_terminal("--no-progress"))
     assert on_terminal("--quiet") == ""
 

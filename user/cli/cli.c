@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -153,6 +154,15 @@ void cli__help(const struct command *c)
 		print_option(o);
 	}
 	printf("  -h, --help                  this text\n");
+}
+
+size_t cli__terminal_width(int fd)
+{
+	struct winsize size;
+
+	if (!isatty(fd))
+		return 0;
+	return ioctl(fd, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
 }
 
 bool cli__sudo_user(uint32_t *uid, uint32_t *gid)

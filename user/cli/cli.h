@@ -57,6 +57,9 @@ int cli__fail(enum exit_status status, const struct err *e);
 /* The exit status for an error of collect and below, while nothing has been recorded yet. */
 enum exit_status cli__status_of(int code);
 
+/* Columns of the terminal behind a descriptor; 0: it is none. */
+size_t cli__terminal_width(int fd);
+
 void cli__help(const struct command *c);
 
 /* The invoking user under sudo: true and the ids where SUDO_UID and SUDO_GID are set and we are root. */

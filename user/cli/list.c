@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,7 +17,10 @@
 #include "target/container.h"
 
 #define CMDLINE_MAX   131072
-#define MIN_COMMAND   16 /* columns of a command line that are shown on the narrowest terminal */
+#define MIN_COMMAND   16 /* columns of a command line, and of a file's name, on the narrowest terminal */
+#define MIN_FILE      24
+#define MAX_COMMAND   60 /* and of a command line where there is no terminal; a longer one is whole all the same */
+#define MAX_STATUS    30 /* a longer reason goes on in the next line of the terminal */
 #define SHORT_ID      12 /* digits of a container's id, as container tools show it */
 
 /* One Python process. Strings are bytes as the system gives them. */
@@ -296,7 +298,7 @@ static int cell_status(const struct row *r, struct str *out)
 	return reason(r) ? str__addf(out, "%s: %s", status(r), reason(r)) : str__adds(out, status(r));
 }
 
-enum column { COL_PID, COL_COMMAND = 5, COL_STATUS, COL_COUNT };
+enum column { COL_PID, COL_FILE = 4, COL_COMMAND, COL_STATUS, COL_COUNT };
 
 static const struct {
 	const char *head;
@@ -311,38 +313,53 @@ static const struct {
 	{"STATUS", cell_status},
 };
 
-/* Columns of the terminal that standard output is, 0: it is none. */
-static size_t terminal_width(void)
+/* As text__fit, but the end stays: it says most of a file's name. */
+static int fit_end(struct str *out, const struct str *text, size_t width)
 {
-	struct winsize size;
+	const char *at = str__cstr(text), *end = at + text->len;
 
-	if (!isatty(STDOUT_FILENO))
-		return 0;
-	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col ? 80 : size.ws_col;
+	if (text__columns(at, text->len) <= width)
+		return str__add(out, at, text->len);
+	while (at < end && text__columns(at, (size_t)(end - at)) + 2 > width)
+		text__next(&at, end);
+	return str__adds(out, "..") ?: str__add(out, at, (size_t)(end - at));
 }
 
-static int print_cell(const struct str *text, size_t width, enum column c)
+static int print_cell(const struct str *text, size_t width, enum column c, bool shorten)
 {
 	_cleanup_(str__free) struct str fitted = {0};
-	size_t columns_taken;
+	const struct str *shown = shorten ? &fitted : text;
+	size_t taken;
+	int padding;
 
-	if (text__fit(&fitted, text->data ? text->data : "", text->len, width))
+	if (shorten && (c == COL_FILE ? fit_end(&fitted, text, width) : text__fit(&fitted, str__cstr(text), text->len, width)))
 		return -ENOMEM;
-	columns_taken = text__columns(str__cstr(&fitted), fitted.len);
+	taken = text__columns(str__cstr(shown), shown->len);
+	padding = taken < width ? (int)(width - taken) : 0;
 	if (c == COL_PID)
-		printf("%*s%s", (int)(width - columns_taken), "", str__cstr(&fitted));
+		printf("%*s%s", padding, "", str__cstr(shown));
 	else if (c == COL_STATUS)
 		printf("  %s\n", str__cstr(text));
 	else
-		printf("  %s%*s", str__cstr(&fitted), (int)(width - columns_taken), "");
+		printf("  %s%*s", str__cstr(shown), padding, "");
 	return 0;
 }
 
-/* Lines as wide as the terminal at most, where that is possible by shortening the commands. */
-static int table__print(struct table *t)
+/* Takes `too_much` columns from a column that keeps `least`. What is left to take. */
+static size_t narrow(size_t *width, size_t least, size_t too_much)
 {
-	size_t width[COL_COUNT], room = terminal_width(), others = 0;
+	size_t taken = *width > least ? *width - least : 0;
+
+	taken = taken < too_much ? taken : too_much;
+	*width -= taken;
+	return too_much - taken;
+}
+
+/* Columns as wide as the widest cell; on a terminal lines as wide as that at most, where it is possible. */
+static int fit_columns(struct table *t, size_t width[COL_COUNT], size_t room)
+{
 	_cleanup_(str__free) struct str text = {0};
+	size_t all = 0;
 	int err = 0;
 
 	for (size_t c = 0; c < COL_COUNT; c++) {
@@ -353,18 +370,30 @@ static int table__print(struct table *t)
 			if (text__columns(str__cstr(&text), text.len) > width[c])
 				width[c] = text__columns(str__cstr(&text), text.len);
 		}
-		others += c == COL_COMMAND ? 2 : width[c] + 2;
+		all += (c ? 2 : 0) + (c == COL_STATUS && width[c] > MAX_STATUS ? MAX_STATUS : width[c]);
 	}
-	if (room && width[COL_COMMAND] + others > room)
-		width[COL_COMMAND] = room > others + MIN_COMMAND ? room - others : MIN_COMMAND;
+	if (!room && width[COL_COMMAND] > MAX_COMMAND)
+		width[COL_COMMAND] = MAX_COMMAND;
+	if (room && all > room)
+		narrow(&width[COL_COMMAND], MIN_COMMAND,
+		       narrow(&width[COL_FILE], MIN_FILE, narrow(&width[COL_COMMAND], 2 * MIN_COMMAND, all - room)));
+	return err;
+}
+
+static int table__print(struct table *t)
+{
+	size_t width[COL_COUNT], room = cli__terminal_width(STDOUT_FILENO);
+	_cleanup_(str__free) struct str text = {0};
+	int err = fit_columns(t, width, room);
+
 	for (size_t c = 0; c < COL_COUNT && !err; c++) {
 		str__reset(&text);
-		err = str__adds(&text, columns[c].head) ?: print_cell(&text, width[c], (enum column)c);
+		err = str__adds(&text, columns[c].head) ?: print_cell(&text, width[c], (enum column)c, room);
 	}
 	vec__foreach(&t->rows, it) {
 		for (size_t c = 0; c < COL_COUNT && !err; c++) {
 			str__reset(&text);
-			err = columns[c].cell(it, &text) ?: print_cell(&text, width[c], (enum column)c);
+			err = columns[c].cell(it, &text) ?: print_cell(&text, width[c], (enum column)c, room);
 		}
 	}
 	return err;

@@ -12,6 +12,7 @@
 #include "cli/accounts.h"
 #include "cli/child.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/record_opts.h"
 #include "cli/stop.h"
 #include "collect/collect.h"
@@ -30,7 +31,7 @@ struct run {
 	struct profile *profile;
 	struct cgroup_refs cgroups; /* of --cgroup and --container */
 	struct str words; /* the command line */
-	bool progress;
+	struct progress progress;
 	uint64_t start_ns;    /* CLOCK_MONOTONIC */
 	uint64_t duration_ns; /* of all parts of --rotate, the last one included */
 	char *written;        /* the last file that a profile was written to, NULL: none */
@@ -137,16 +138,16 @@ static int start(struct run *r, struct err *e)
 static void draw_progress(struct run *r)
 {
 	struct profile_accounts a;
-	double s = (double)(now_ns() - r->start_ns) / 1e9;
+	char line[160], end[32] = "";
 
-	if (!r->progress)
+	if (!progress__is_due(&r->progress))
 		return;
 	collect__accounts(r->collect, &a);
-	fprintf(stderr, "\r\033[K%.1f s", s);
 	if (r->opts.duration_ns)
-		fprintf(stderr, " of %.1f s", (double)r->opts.duration_ns / 1e9);
-	fprintf(stderr, "  %" PRIu64 " samples  %" PRIu64 " lost  %" PRIu64 " processes", a.taken, accounts__lost(&a),
-		collect__live_processes(r->collect));
+		snprintf(end, sizeof(end), " of %.1f s", (double)r->opts.duration_ns / 1e9);
+	snprintf(line, sizeof(line), "%.1f s%s  %" PRIu64 " samples  %" PRIu64 " lost  %" PRIu64 " processes",
+		 (double)(now_ns() - r->start_ns) / 1e9, end, a.taken, accounts__lost(&a), collect__live_processes(r->collect));
+	progress__draw(&r->progress, line);
 }
 
 /* A line each, once. In the middle of a progress line, which is drawn anew. A file's name may hold anything. */
@@ -157,8 +158,10 @@ static void print_notices(struct run *r)
 	while ((notice = collect__next_notice(r->collect))) {
 		_cleanup_(str__free) struct str line = {0};
 
-		if (!r->opts.quiet && !text__visible(&line, notice, strlen(notice)))
-			fprintf(stderr, "%spybpf: %s\n", r->progress ? "\r\033[K" : "", str__cstr(&line));
+		if (r->opts.quiet || text__visible(&line, notice, strlen(notice)))
+			continue;
+		progress__clear(&r->progress);
+		fprintf(stderr, "pybpf: %s\n", str__cstr(&line));
 	}
 }
 
@@ -183,10 +186,10 @@ static int write_profile(struct run *r, const struct profile *p, struct output *
 	}
 	free(r->written);
 	r->written = path;
+	progress__clear(&r->progress);
 	if (!r->opts.quiet && path && strcmp(path, "-"))
-		fprintf(stderr, "%sWrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n",
-			r->progress ? "\r\033[K" : "", r->format->words, path, a->written,
-			accounts__lost(a) + accounts__truncated(a));
+		fprintf(stderr, "Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n", r->format->words, path,
+			a->written, accounts__lost(a) + accounts__truncated(a));
 	return 0;
 }
 
@@ -216,8 +219,10 @@ static void write_snapshot(struct run *r)
 {
 	struct err e = {0};
 
-	if (take_snapshot(r, &e))
-		fprintf(stderr, "%spybpf: SIGUSR1: %s\n", r->progress ? "\r\033[K" : "", e.text);
+	if (!take_snapshot(r, &e))
+		return;
+	progress__clear(&r->progress);
+	fprintf(stderr, "pybpf: SIGUSR1: %s\n", e.text);
 }
 
 /* The part of the recording since the last one, to its file; the next one gets another name. */
@@ -340,13 +345,12 @@ static int record(struct run *r, struct err *e)
 	int err;
 
 	r->start_ns = now_ns();
-	r->progress = isatty(STDERR_FILENO) && !r->opts.quiet && !r->opts.no_progress;
+	progress__init(&r->progress, !r->opts.quiet && !r->opts.no_progress);
 	if (!r->opts.quiet)
 		fprintf(stderr, "Sampling process %" PRIu32 " times a second. Press Control-C to exit.\n",
 			r->opts.rate_hz);
 	err = sample(r, &why, e);
-	if (r->progress)
-		fputs("\r\033[K", stderr);
+	progress__clear(&r->progress);
 	if (err < 0)
 		return err;
 	if (*why && !r->opts.quiet)
