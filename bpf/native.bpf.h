@@ -123,7 +123,8 @@ __noinline int native_find_mapping(__u32 cpu, __u64 pc)
 
 /*
  * Finds the rule for the instruction at s->native.pc, into s->rule. PYBPF_OK, or what stands in the way: NATIVE_UNMAPPED,
- * NATIVE_PENDING (the table is being made), NATIVE_NO_TABLE (there is nothing to make one of).
+ * NATIVE_PENDING (the table is being made), NATIVE_NO_TABLE (there is nothing to make one of), NATIVE_REFUSED (what there is
+ * is malformed: code that came with it keeps no frame pointers, so that nothing is guessed).
  */
 __noinline int native_find_rule(__u32 cpu)
 {
@@ -144,8 +145,8 @@ __noinline int native_find_rule(__u32 cpu)
 	t = bpf_map_lookup_elem(&unwind_tables, &table);
 	if (!t || t->state == UNWIND_TABLE_NONE)
 		return PYBPF_NATIVE_NO_TABLE;
-	if (t->state == UNWIND_TABLE_PENDING)
-		return PYBPF_NATIVE_PENDING;
+	if (t->state != UNWIND_TABLE_READY)
+		return t->state == UNWIND_TABLE_PENDING ? PYBPF_NATIVE_PENDING : PYBPF_NATIVE_REFUSED;
 	addr = pc - s->map.bias - t->text_start;
 	index = addr >> 16;
 	if (addr >> 48 || index >= t->page_count)

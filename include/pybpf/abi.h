@@ -219,7 +219,8 @@ struct unwind_mapping {
 enum unwind_table_state {
 	UNWIND_TABLE_PENDING = 0, /* being made */
 	UNWIND_TABLE_READY,
-	UNWIND_TABLE_NONE, /* the file has no unwind information */
+	UNWIND_TABLE_NONE,    /* the file has no unwind information */
+	UNWIND_TABLE_REFUSED, /* it is malformed */
 };
 
 struct unwind_table_info {

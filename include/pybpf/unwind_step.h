@@ -59,7 +59,6 @@ static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 
 		base += 8 * index;
 		break;
 	case UNWIND_NONE:
-	case UNWIND_UNKNOWN:
 		return -EFAULT;
 	case UNWIND_PLT:
 		/* a PLT slot pushes its index before it jumps: at its last instructions there is one word more */
@@ -77,8 +76,8 @@ static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 
 }
 
 /*
- * Applies the rule. words: the innermost frame's registers. A pybpf_outcome: OK, NATIVE_FAULT or NATIVE_BAD, with NO_PYTHON
- * standing for the end of the stack. r->cfa is then that of the frame that was left, unless the end is what the rule says.
+ * Applies the rule. words: the innermost frame's registers. A pybpf_outcome: OK, NATIVE_FAULT, NATIVE_BAD or NATIVE_REFUSED, with
+ * NO_PYTHON standing for the end of the stack. r->cfa is then that of the frame that was left, unless the end is what the rule says.
  */
 static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *words, const struct unwind_rule *rule,
 					UNWIND_MEMORY *m)
@@ -87,6 +86,8 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 
 	if (rule->cfa == UNWIND_END)
 		return PYBPF_NO_PYTHON;
+	if (rule->cfa == UNWIND_UNKNOWN)
+		return PYBPF_NATIVE_REFUSED;
 	if (unwind__cfa(r, words, rule, m, &cfa))
 		return PYBPF_NATIVE_FAULT;
 	/*

@@ -212,7 +212,7 @@ bool rests__hold(struct rests *all, const struct rec_sample *sample)
 
 /* ---- the walk, as bpf/native.bpf.h has it */
 
-/* The rule for an address. PYBPF_OK, NATIVE_UNMAPPED, NATIVE_PENDING or NATIVE_NO_TABLE. */
+/* The rule for an address. An outcome. */
 static int find_rule(const struct rests *all, const struct rest *r, const struct unwind_regs *regs,
 		     struct unwind_rule *rule)
 {
@@ -227,6 +227,8 @@ static int find_rule(const struct rests *all, const struct rest *r, const struct
 		err = unwinds__table(all->unwinds, map->binary, &table);
 	if (err == -EAGAIN)
 		return PYBPF_NATIVE_PENDING;
+	if (err == -EBADMSG)
+		return PYBPF_NATIVE_REFUSED;
 	if (!err && !unwind_table__lookup(table, pc - map->bias, rule))
 		return PYBPF_OK;
 	if (unwind__by_frame_pointer(regs, &r->copy, (__u64 *)&back, rule) && space__find(r->space, back - 1))

@@ -33,7 +33,7 @@ struct request {
 struct asked {
 	bool queued, made;
 	bool wanted; /* by user space */
-	bool absent;
+	int err;     /* why there is none; 0: there is one */
 	struct unwind_table *table; /* for user space */
 };
 
@@ -183,6 +183,7 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+/* 0; -EBADMSG when it is malformed, or another error of unwind_table__build. */
 static int load_table(struct unwinds *u, const struct request *r, struct unwind_table **out)
 {
 	struct elf *elf;
@@ -192,7 +193,8 @@ static int load_table(struct unwinds *u, const struct request *r, struct unwind_
 		return err;
 	err = unwind_cache__build(u->cache, elf, out, NULL);
 	elf__close(elf);
-	return err;
+	/* an ELF file, but not what its headers say: each of these is a way of being malformed */
+	return err == -EINVAL || err == -EIO || err == -E2BIG ? -EBADMSG : err;
 }
 
 /* The table of a request is there, or err: user space gets it if it wants it. */
@@ -204,7 +206,7 @@ static void made(struct unwinds *u, uint32_t id, struct unwind_table **table, in
 	a = &u->asked.data[id];
 	a->queued = false;
 	a->made = true;
-	a->absent = err;
+	a->err = err;
 	if (a->wanted && !err && !a->table)
 		a->table = take_ptr(*table);
 	pthread_mutex_unlock(&u->lock);
@@ -228,6 +230,8 @@ static void make_table(struct unwinds *u, const struct request *r)
 	uint32_t rows = 0;
 	int err = load_table(u, r, &table);
 
+	if (err == -EBADMSG)
+		info.state = UNWIND_TABLE_REFUSED;
 	if (!err) {
 		rows = table->nrows;
 		err = put_table(u, table);
@@ -253,6 +257,8 @@ static void make_table(struct unwinds *u, const struct request *r)
 		u->counts.rows += rows;
 	} else if (err == -ENOSPC) {
 		u->counts.full++;
+	} else if (err == -EBADMSG) {
+		u->counts.refused++;
 	} else {
 		u->counts.absent++;
 	}
@@ -404,8 +410,8 @@ int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwin
 	if (a && a->table) {
 		*out = a->table;
 		err = 0;
-	} else if (!a || a->absent) {
-		err = -ENOENT;
+	} else if (!a || a->err) {
+		err = a ? a->err : -ENOENT;
 	} else {
 		a->wanted = true;
 		enqueue(u, b);

@@ -25,7 +25,7 @@ void unwinds__free(struct unwinds *u);
 void unwinds__request(struct unwinds *u, const struct binary *b);
 
 /*
- * The table of a file for user space itself: 0 and *out, valid until unwinds__drop_tables; -ENOENT when it has none; -EAGAIN while
+ * The table of a file for user space itself: 0 and *out, valid until unwinds__drop_tables; -ENOENT when it has none, -EBADMSG a bad one; -EAGAIN while
  * it is being made or read, which the thread is asked for.
  */
 int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwind_table **out);
@@ -37,7 +37,8 @@ bool unwinds__wait(struct unwinds *u, uint64_t timeout_ns);
 
 struct unwinds_counts {
 	uint32_t tables; /* published */
-	uint32_t absent; /* files without unwind information, or with what can't be read */
+	uint32_t absent; /* files without unwind information, or that can't be read */
+	uint32_t refused; /* files whose information is malformed */
 	uint32_t full;   /* files that there was no more room for */
 	uint64_t rows, rules, pages;
 	uint64_t kernel_bytes; /* memory of the kernel that they take */

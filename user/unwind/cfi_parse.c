@@ -278,6 +278,7 @@ int cfi__read(struct elf *elf, struct cfi *cfi, struct err *e)
 int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e)
 {
 	struct code code = {0};
+	bool any_bad = false;
 	int err;
 
 	find_code(elf, &code);
@@ -292,6 +293,10 @@ int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e)
 		if (err)
 			return err__set(e, err, "malformed %s", s->eh ? ".eh_frame" : ".debug_frame");
 	}
+	vec__foreach(&cfi->cies, cie)
+		any_bad |= cie->bad;
+	if (!cfi->fdes.len && any_bad)
+		return err__set(e, -EBADMSG, "call frame information of an unknown kind only");
 	if (!cfi->fdes.len)
 		return err__set(e, -ENOENT, "no call frame information for its code");
 	return 0;
