@@ -4,6 +4,7 @@
 #define PYBPF_MAPS_BPF_H
 
 #include "pybpf/abi.h"
+#include "pybpf/image.h"
 #include "pybpf/unwind.h"
 
 #define SEEN_STACKS (1 << 16) /* direct-mapped: a clash only means that a stack is sent again */
@@ -128,6 +129,14 @@ struct {
 	__type(key, struct file_key);
 	__type(value, struct file_info);
 } files SEC(".maps");
+
+/* Files that hold an interpreter, by what their image in memory is known by: include/pybpf/image.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);
+	__type(value, struct file_info);
+} images SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -4,9 +4,9 @@
  *
  * A layout belongs to a file. Where the interpreter is part of the executable, on_exec sets the process up right
  * there, before its first instruction runs; an executable not described yet is announced to user space, and
- * the process waits in PROC_PENDING. Where it is a library, user space hears of the mapping from perf's mmap
- * records and publishes the process some 100 us later, long before Python is up. The child of a fork is its
- * parent's twin at once.
+ * the process waits in PROC_PENDING. Where it is a library that the executable needs, it is found at a tick (library.bpf.h), or
+ * user space hears of the mapping from perf's mmap records and publishes the process some 100 us later, long before
+ * Python is up: whoever comes first. The child of a fork is its parent's twin at once.
  */
 #ifndef PYBPF_PROCESS_BPF_H
 #define PYBPF_PROCESS_BPF_H
@@ -34,22 +34,29 @@ static __always_inline struct file_info *file__lookup(struct file *file, struct 
 	return info;
 }
 
-/* The interpreter inside the executable of a process becomes the process's own. */
-static __always_inline void proc__from_exe(struct proc_info *p, const struct file_info *f, __u64 start_code)
+/* The interpreter in a file that the process has at link-time addresses plus `bias` becomes the process's own. */
+static __always_inline void proc__from_file(struct proc_info *p, const struct file_info *f, __u64 bias)
 {
-	p->state = PROC_NEW;
-	p->flags = f->flags;
 	p->layout = f->layout;
 	p->source = f->source;
-	/* fs/binfmt_elf.c: start_code is where the lowest executable segment was loaded */
-	p->runtime = start_code - f->text_start + f->runtime;
+	p->runtime = bias + f->runtime;
 	p->slot[0] = f->slot[0];
 	p->slot[1] = f->slot[1];
 	if (f->source == PY_TSTATE_GOT)
-		p->slot[1] += start_code - f->text_start;
+		p->slot[1] += bias;
 	p->tss_base = f->tss_base;
 	p->tss_stride = f->tss_stride;
+	p->flags = f->flags;
 }
+
+/* That in its executable. fs/binfmt_elf.c: start_code is where the lowest executable segment was loaded. */
+static __always_inline void proc__from_exe(struct proc_info *p, const struct file_info *f, __u64 start_code)
+{
+	p->state = PROC_NEW;
+	proc__from_file(p, f, start_code - f->text_start);
+}
+
+#include "library.bpf.h"
 
 static __always_inline void file__announce(const struct file_key *key, const struct proc_info *p, __u32 pid)
 {
@@ -168,9 +175,13 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		return 0;
 	}
 	if ((WANT_NATIVE_ONLY || (info && info->state == FILE_STATE_LINKED)) && exe) {
-		/* until the library is mapped and user space has published the process: no Python runs before that */
+		/* until the library is mapped: no Python runs before that */
 		fresh.state = PROC_NEW;
 		fresh.flags = PROC_NATIVE_ONLY;
+		if (info && info->state == FILE_STATE_LINKED) {
+			fresh.flags |= PROC_LINKED;
+			fresh.pending = key;
+		}
 		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
 		return 0;
 	}
@@ -257,7 +268,7 @@ static __always_inline bool proc__resolve(struct proc_info *p)
 		return WANT_NATIVE_ONLY;
 	}
 	if (info->state == FILE_STATE_LINKED) {
-		p->flags |= PROC_NATIVE_ONLY;
+		p->flags |= PROC_NATIVE_ONLY | PROC_LINKED;
 		return true;
 	}
 	proc__from_exe(p, info, task__start_code());
@@ -314,7 +325,7 @@ static __always_inline bool proc__pass_over(struct scratch *s, const struct task
  * Whether the running process is to be sampled; if so, s->known is it. Some 150 ns, when another process runs than at the
  * tick before.
  */
-static __always_inline bool proc__meet(struct scratch *s, const struct task_view *task, __u32 now)
+static __always_inline bool proc__meet(struct scratch *s, const struct task_view *task, __u32 now, __u32 cpu)
 {
 	__u32 pid = task->pid;
 	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
@@ -338,15 +349,17 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 	/* one that waits is asked each time: its samples count once it has turned out to be Python */
 	if (p->state == PROC_UNWANTED || (p->state == PROC_PENDING && !proc__decide(pid)))
 		return proc__pass_over(s, task, now);
+	if (p->flags & PROC_LINKED)
+		library__find(s, p, cpu);
 	s->known = *p;
-	s->known_pid = p->state == PROC_PENDING ? 0 : pid; /* ask again */
+	s->known_pid = p->state == PROC_PENDING || p->flags & PROC_LINKED ? 0 : pid; /* ask again */
 	s->known_generation = now;
 	s->last_thread = 0;
 	return true;
 }
 
 /* As proc__meet, without a look-up when the answer is known. */
-static __always_inline bool proc__is_wanted(struct scratch *s, const struct task_view *task)
+static __always_inline bool proc__is_wanted(struct scratch *s, const struct task_view *task, __u32 cpu)
 {
 	__u32 now = *(volatile __u32 *)&generation;
 
@@ -354,7 +367,7 @@ static __always_inline bool proc__is_wanted(struct scratch *s, const struct task
 		return true;
 	if (task->pid == s->other_pid && now == s->other_generation && task->mm == s->other_mm)
 		return false;
-	return proc__meet(s, task, now);
+	return proc__meet(s, task, now, cpu);
 }
 
 /* What was found out about the process since goes back into the map, for other CPUs and later meetings. */

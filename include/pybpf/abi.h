@@ -133,7 +133,9 @@ enum file_state {
 	FILE_STATE_PENDING = 1, /* user space has been told */
 	FILE_STATE_PLAIN,       /* holds no interpreter */
 	FILE_STATE_PYTHON,      /* holds an interpreter */
-	FILE_STATE_LINKED,      /* holds none, but needs a libpython: its processes are Python's from the beginning */
+	FILE_STATE_LINKED,      /* holds none, but needs a libpython: its processes are Python's from the beginning. Of the
+				 * rest, only text_start and ctime_ns are set, and in runtime the link-time address of the
+				 * word of DT_DEBUG; 0: none */
 };
 
 struct file_info {
@@ -166,6 +168,7 @@ enum proc_flag {
 	PROC_MUSL = 1 << 5, /* its C library's thread structures: not those of glibc */
 	PROC_LISTED = 1 << 6, /* user space tells its threads' states in the map tstates */
 	PROC_NAMELESS = 1 << 8, /* its arguments could not be read at its introduction: that is to be repeated, once */
+	PROC_LINKED = 1 << 9,   /* its executable needs a libpython, which is not loaded yet */
 	PROC_UNCHECKED = 1 << 7, /* its frames do not close (walk.bpf.h): they are taken as they are */
 };
 
@@ -193,7 +196,7 @@ struct proc_info {
 					   * PY_TSTATE_GOT: to be added to what the words tell */
 			__u32 tss_stride; /* bytes between two keys; PY_TSTATE_GOT: enum py_got_form */
 		};
-		struct file_key pending; /* PROC_PENDING: the file whose description is awaited */
+		struct file_key pending; /* PROC_PENDING: the file whose description is awaited; PROC_LINKED: the executable */
 	};
 	__u64 reuse; /* part of its stacks' names: another number whenever an address was found to be another code object's */
 };

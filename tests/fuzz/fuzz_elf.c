@@ -23,6 +23,7 @@ static void ask(struct elf *elf)
 	if (elf__build_id(elf, id, sizeof(id)) > (int)sizeof(id))
 		abort();
 	elf__needs(elf, "libc.so");
+	elf__debug_word(elf, &(uint64_t){0});
 	elf__text_address(elf, 4096, &at);
 	elf__offset_of(elf, 4096, &at);
 	elf__find_segment(elf, PT_TLS);

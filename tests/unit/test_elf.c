@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The ELF reader on files of this machine, against readelf; and on damaged ones. */
+#include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <link.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -232,6 +234,27 @@ static void test_build_id_and_needs(void **state)
 	close_file(&o);
 }
 
+/* The word is where this program's own dynamic linker has left its address; a library has none. */
+static void test_debug_word(void **state)
+{
+	Dl_info here;
+	struct opened o;
+	uint64_t word = 0, debug;
+	struct link_map *first;
+
+	(void)state;
+	assert_true(open_file("/proc/self/exe", &o));
+	assert_int_equal(elf__debug_word(o.elf, &word), 0);
+	assert_int_not_equal(dladdr((void *)test_debug_word, &here), 0);
+	memcpy(&debug, (char *)here.dli_fbase + word, sizeof(debug));
+	assert_int_equal(dlinfo(dlopen(NULL, RTLD_NOW), RTLD_DI_LINKMAP, &first), 0);
+	assert_ptr_equal(((struct r_debug *)(uintptr_t)debug)->r_map, first);
+	close_file(&o);
+	assert_true(open_file("/lib/x86_64-linux-gnu/libc.so.6", &o));
+	assert_int_equal(elf__debug_word(o.elf, &word), -ENOENT);
+	close_file(&o);
+}
+
 /* Addresses and offsets lead to the same bytes; text is found from a mapping's offset. */
 static void test_addresses(void **state)
 {
@@ -438,6 +461,7 @@ int main(void)
 		cmocka_unit_test(test_dynamic_symbols),
 		cmocka_unit_test(test_static_symbols),
 		cmocka_unit_test(test_build_id_and_needs),
+		cmocka_unit_test(test_debug_word),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_damaged_headers),
 		cmocka_unit_test(test_damage_anywhere),

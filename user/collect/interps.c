@@ -168,25 +168,40 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	return 0;
 }
 
+/* Tells the kernel of a file with a Python: *info is what. */
+static int describe_python(struct interps *x, const struct file_key *key, const struct pyfile *file,
+			   struct file_info *info)
+{
+	int err = describe(x, file, info);
+
+	if (!err && file->image)
+		kernel__describe_image(x->kernel, file->image, info); /* no room: user space finds its processes */
+	return err ? err : kernel__describe_file(x->kernel, key, info);
+}
+
 /* Tells the kernel of an executable; file NULL: it holds no Python itself. */
 static int describe_exe(struct interps *x, const struct file_key *key, const struct pyfile *file)
 {
-	bool linked = !file && pyfiles__is_linked(x->files, key);
-	struct file_info info = {.state = linked ? FILE_STATE_LINKED : FILE_STATE_PLAIN};
-	int err = file ? describe(x, file, &info) : 0;
+	struct file_info info = {.state = FILE_STATE_PLAIN};
+	struct pyfile_linked linked;
 
-	return err ? err : kernel__describe_file(x->kernel, key, &info);
+	if (file)
+		return describe_python(x, key, file, &info);
+	if (pyfiles__is_linked(x->files, key, &linked)) {
+		info.state = FILE_STATE_LINKED;
+		info.ctime_ns = linked.ctime_ns;
+		info.text_start = linked.text_start;
+		info.runtime = linked.debug;
+	}
+	return kernel__describe_file(x->kernel, key, &info);
 }
 
 static int publish(struct interps *x, const struct pyproc *p)
 {
 	struct proc_info info, now;
 	struct file_info file;
-	int err = describe(x, p->file, &file);
+	int err = describe_python(x, &p->file->key, p->file, &file);
 
-	if (err)
-		return err;
-	err = kernel__describe_file(x->kernel, &p->file->key, &file);
 	if (err)
 		return err;
 	if (p->file->proven && p->file->usable)
@@ -397,7 +412,7 @@ void interps__on_file(struct interps *x, const struct rec_file *r)
 		describe_exe(x, &r->key, file);
 	if (x->asked.len >= MAX_ASKED)
 		hmap__free(&x->asked);
-	hmap__put(&x->asked, r->pid, file || pyfiles__is_linked(x->files, &r->key));
+	hmap__put(&x->asked, r->pid, file || pyfiles__is_linked(x->files, &r->key, NULL));
 }
 
 bool interps__is_python(const struct interps *x, uint32_t pid)

@@ -302,6 +302,11 @@ int kernel__describe_file(struct kernel *k, const struct file_key *key, const st
 	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.files), key, info, BPF_ANY);
 }
 
+int kernel__describe_image(struct kernel *k, uint64_t key, const struct file_info *info)
+{
+	return bpf_map_update_elem(bpf_map__fd(k->skel->maps.images), &key, info, BPF_ANY);
+}
+
 int kernel__publish_process(struct kernel *k, uint32_t pid, const struct proc_info *info, bool weak)
 {
 	int err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.procs), &pid, info,

@@ -56,6 +56,9 @@ int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_
 /* Describes a file. 0 or -errno. */
 int kernel__describe_file(struct kernel *k, const struct file_key *key, const struct file_info *info);
 
+/* Describes it once more, for its images in the memory of processes: pybpf/image.h. 0 or -errno (-E2BIG: too many). */
+int kernel__describe_image(struct kernel *k, uint64_t key, const struct file_info *info);
+
 /*
  * Publishes a process whose interpreter user space has found. start_time and mm may be 0: the kernel fills them in
  * at the first tick. Only where none is known yet if `weak`. 0, -EEXIST, -E2BIG (too many processes).

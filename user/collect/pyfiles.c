@@ -13,12 +13,14 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/vec.h"
+#include "pybpf/image.h"
 
 struct verdict {
 	uint64_t ctime_ns, size;
 	uint64_t checked;      /* ns; for a while a file is trusted not to have changed */
 	struct pyfile *python; /* NULL: none in there */
 	bool linked;           /* it needs a libpython */
+	uint64_t text_start, debug; /* when linked: struct pyfile_linked */
 };
 
 struct pyfiles {
@@ -90,12 +92,25 @@ static uint64_t ctime_ns(const struct stat *st)
 	return (uint64_t)st->st_ctim.tv_sec * 1000000000u + (uint64_t)st->st_ctim.tv_nsec;
 }
 
-static void text_segments(int fd, struct pyfile *f)
+/* What the library's image is known by, where its beginning lies at the load address; else 0. */
+static uint64_t image_key(struct elf *elf)
+{
+	const struct elf_segment *first = elf__find_segment(elf, PT_LOAD);
+	uint64_t words[PYBPF_IMAGE_BYTES / sizeof(uint64_t)];
+
+	if (elf__info(elf)->type != ET_DYN || !first || first->offset || first->vaddr ||
+	    elf__read(elf, 0, words, sizeof(words)))
+		return 0;
+	return pybpf_image_key((const __u64 *)words);
+}
+
+static void read_elf(int fd, struct pyfile *f)
 {
 	struct elf *elf;
 
 	if (elf__open(fd, &elf, NULL))
 		return;
+	f->image = image_key(elf);
 	for (size_t i = 0; i < elf__segment_count(elf) && f->text_count < PYFILE_TEXTS; i++) {
 		const struct elf_segment *s = elf__segment(elf, i);
 
@@ -146,7 +161,7 @@ static int look(int fd, const char *path, struct file_key key, struct pyfile **o
 	}
 	f->key = key;
 	f->binary = binary;
-	text_segments(fd, f);
+	read_elf(fd, f);
 	if (binary.kind == PYRT_UNSUPPORTED)
 		snprintf(f->why, sizeof(f->why), "%s", binary.reason);
 	else if (pyrt_layout__find(fd, &binary, &f->layout, &why) ||
@@ -159,16 +174,24 @@ static int look(int fd, const char *path, struct file_key key, struct pyfile **o
 }
 
 /* Will a process that runs this file have a Python as soon as it runs any code of its own? */
-static bool needs_python(int fd)
+static void find_needs(int fd, struct verdict *v)
 {
 	struct elf *elf;
-	bool needed;
 
 	if (elf__open(fd, &elf, NULL))
-		return false;
-	needed = elf__needs(elf, "libpython");
+		return;
+	v->linked = elf__needs(elf, "libpython");
+	if (v->linked && elf__debug_word(elf, &v->debug))
+		v->debug = 0;
+	for (size_t i = 0; v->linked && i < elf__segment_count(elf); i++) {
+		const struct elf_segment *s = elf__segment(elf, i);
+
+		if (s->type == PT_LOAD && s->flags & PF_X) {
+			v->text_start = s->vaddr;
+			break;
+		}
+	}
 	elf__close(elf);
-	return needed;
 }
 
 /* Of all the files that are mapped in days, those without a Python are forgotten now and then: they can be asked again. */
@@ -223,7 +246,8 @@ static int remember(struct pyfiles *files, uint64_t id, int fd, const char *path
 		return err;
 	if (err) /* damaged: no Python to us, and not to be tried again and again */
 		v.python = NULL;
-	v.linked = !v.python && !err && needs_python(fd);
+	if (!v.python && !err)
+		find_needs(fd, &v);
 	if (v.python && vec__push(&files->pythons, v.python)) {
 		pyfile__free(v.python);
 		return err__set(e, -ENOMEM, "out of memory");
@@ -268,11 +292,15 @@ int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
 	return 0;
 }
 
-bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key)
+bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key, struct pyfile_linked *out)
 {
 	const struct verdict *v = recall(files, id_of(key->dev, key->ino));
 
-	return v && v->linked;
+	if (!v || !v->linked)
+		return false;
+	if (out)
+		*out = (struct pyfile_linked){v->ctime_ns, v->text_start, v->debug};
+	return true;
 }
 
 int pyfiles__get_path(struct pyfiles *files, const char *path, struct file_key *key, const struct pyfile **out,

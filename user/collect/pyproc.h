@@ -36,6 +36,7 @@ struct pyfile {
 	bool proven;  /* a live process has shown that the layout is true */
 	char why[256]; /* a Python, but not usable: the reason */
 	uint64_t ctime_ns;   /* of the inode when it was looked into */
+	uint64_t image;      /* what its image in memory is known by (pybpf/image.h); 0: nothing */
 	struct pyfile_text text[PYFILE_TEXTS]; /* in order of address */
 	size_t text_count;
 };
@@ -58,8 +59,14 @@ int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
 int pyfiles__get_path(struct pyfiles *files, const char *path, struct file_key *key, const struct pyfile **out,
 		      struct err *e);
 
-/* Is it a file that was looked into, holds no Python, and needs a library that does (DT_NEEDED of a libpython)? */
-bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key);
+/* An executable that holds no Python itself, but needs a library that does (DT_NEEDED of a libpython). */
+struct pyfile_linked {
+	uint64_t ctime_ns;   /* of the inode when it was looked into */
+	uint64_t text_start; /* link-time address of its lowest executable segment */
+	uint64_t debug;      /* elf__debug_word; 0: none */
+};
+/* Is it such a file, and one that was looked into? `out` may be NULL. */
+bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key, struct pyfile_linked *out);
 
 /* Walks all Pythons found so far: start with *pos = 0; NULL at the end. */
 const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos);

@@ -95,6 +95,12 @@ int elf__static_symbols(struct elf *elf, const char *const names[], size_t count
 /* Does DT_NEEDED or the interpreter's path name a library that starts with `prefix` (without folders)? */
 bool elf__needs(struct elf *elf, const char *prefix);
 
+/*
+ * Link-time address of the word of DT_DEBUG, where the dynamic linker of a process that runs this file leaves the address of its
+ * struct r_debug (gABI chapter 5). 0, -ENOENT, or what reading failed with.
+ */
+int elf__debug_word(struct elf *elf, uint64_t *addr);
+
 /* GNU build id. Returns its length, -ENOENT when there is none, -ENOSPC when `size` is too small. */
 int elf__build_id(struct elf *elf, uint8_t *id, size_t size);
 

@@ -209,35 +209,72 @@ int elf__dynamic_symbol(struct elf *elf, const char *name, struct elf_symbol *ou
 	return -ENOENT;
 }
 
+/* The string at strtab + at, cut to MAX_NAME. 0 or -errno. */
+static int read_string(struct elf *elf, uint64_t at, char text[MAX_NAME])
+{
+	size_t n = MAX_NAME - 1;
+	int err;
+
+	if (elf->dynamic.strsz && at >= elf->dynamic.strsz)
+		return -EINVAL;
+	if (elf->dynamic.strsz && n > elf->dynamic.strsz - at)
+		n = elf->dynamic.strsz - at;
+	err = elf__read_address(elf, elf->dynamic.strtab + at, text, n);
+	text[n] = '\0';
+	return err;
+}
+
+/* Does the file that a path names begin so? */
+static bool base_begins(const char *path, const char *prefix)
+{
+	const char *slash = strrchr(path, '/');
+
+	return strncmp(slash ? slash + 1 : path, prefix, strlen(prefix)) == 0;
+}
+
 bool elf__needs(struct elf *elf, const char *prefix)
 {
 	const struct elf_segment *dyn = elf__find_segment(elf, PT_DYNAMIC);
 	const struct elf_segment *interp = elf__find_segment(elf, PT_INTERP);
-	size_t n = strlen(prefix);
 	char text[MAX_NAME];
 
 	if (interp && interp->filesz && interp->filesz < sizeof(text) &&
 	    !elf__read(elf, interp->offset, text, interp->filesz)) {
-		const char *base;
-
 		text[interp->filesz] = '\0';
-		base = strrchr(text, '/');
-		if (strncmp(base ? base + 1 : text, prefix, n) == 0)
+		if (base_begins(text, prefix))
 			return true;
 	}
-	if (!dyn || load_dynamic(elf) || n >= sizeof(text))
+	if (!dyn || load_dynamic(elf))
 		return false;
 	for (size_t i = 0; i < dyn->filesz / sizeof(Elf64_Dyn) && i < MAX_DYNAMIC; i++) {
 		Elf64_Dyn d;
 
 		if (elf__read(elf, dyn->offset + i * sizeof(d), &d, sizeof(d)) || d.d_tag == DT_NULL)
 			break;
-		if (d.d_tag == DT_NEEDED &&
-		    !elf__read_address(elf, elf->dynamic.strtab + d.d_un.d_val, text, n) &&
-		    memcmp(text, prefix, n) == 0)
+		if (d.d_tag == DT_NEEDED && !read_string(elf, d.d_un.d_val, text) && base_begins(text, prefix))
 			return true;
 	}
 	return false;
+}
+
+int elf__debug_word(struct elf *elf, uint64_t *addr)
+{
+	const struct elf_segment *dyn = elf__find_segment(elf, PT_DYNAMIC);
+
+	for (size_t i = 0; dyn && i < dyn->filesz / sizeof(Elf64_Dyn) && i < MAX_DYNAMIC; i++) {
+		Elf64_Dyn d;
+		int err = elf__read(elf, dyn->offset + i * sizeof(d), &d, sizeof(d));
+
+		if (err)
+			return err;
+		if (d.d_tag == DT_NULL)
+			break;
+		if (d.d_tag == DT_DEBUG) {
+			*addr = dyn->vaddr + i * sizeof(d) + offsetof(Elf64_Dyn, d_un);
+			return 0;
+		}
+	}
+	return -ENOENT;
 }
 
 /* A place in the string table where one of the wanted names stands. */
