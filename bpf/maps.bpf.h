@@ -19,6 +19,9 @@
 #define MAX_ENTRIES   1024 /* calls from C into Python that one stack may have to be merged with native frames */
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
 #define NO_FRAME      (~0ull)
+/* Owners of frames (internal/pycore_frame.h, enum _frameowner): those on the data stack, and in the heap. */
+#define OWNER_THREAD    0
+#define OWNER_GENERATOR 1
 
 /*
  * One for each CPU: a timer tick runs to its end on its CPU, so nothing here is ever shared. What every tick touches
@@ -63,8 +66,13 @@ struct scratch {
 	__u64 buf_last; /* highest offset in buf at which a whole frame lies */
 	__u64 inner;    /* all ones once the innermost frame has been passed */
 	__u64 instr_mask;
-	__u64 outer; /* 3.11, 3.12: the frame that called the evaluator, 0: none; NO_FRAME: never to be met */
-	__u64 open;  /* all ones: the chain does not close, for a frame is being linked or unlinked right now */
+	__u64 innermost; /* the frame that the walk began at */
+	__u64 outer;   /* 3.11, 3.12: the frame that called the evaluator, 0: none; NO_FRAME: never to be met */
+	__u64 open;    /* all ones: the chain does not close, for a frame is being linked or unlinked right now */
+	__u64 unmet;   /* all ones until the first entry frame */
+	__u64 entered; /* all ones: the outermost frame must be an entry frame */
+	__u64 entries_shown; /* all ones: entry frames are frames like others */
+	__u32 entry_at, entry_from; /* where in a frame a byte tells that it is an entry frame, and from which value on */
 	__u32 count;
 	__u32 outcome;
 	__u32 done;

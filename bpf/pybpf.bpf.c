@@ -81,8 +81,8 @@ static __always_inline __u64 clock__now(struct scratch *s)
 	return s->jiffies_ns + (s->clock - s->jiffies_clock);
 }
 
-/* A walk falls into the entry of the evaluator once in a few hundred times at the most. */
-#define MAX_RETRIES 4
+/* Even where a program does nothing but call, a walk in ten at the most is to be repeated. */
+#define MAX_RETRIES 8
 
 /* Batches keep the verifier's longest path short: it gives up beyond 8192 jumps. */
 #define CODE_BATCH 64
@@ -299,14 +299,12 @@ static __always_inline int sample__python(struct scratch *s, const struct task_v
 }
 
 /*
- * Whether the tick fell into the few ns in which the frames can't be told (walk__enter) and is to be put off. Where that
+ * Whether the tick fell into the few ns in which the frames can't be told (walk__is_torn) and is to be put off. Where that
  * seems to last, as with greenlets, which move C stacks about, frames are taken as they are from then on.
  */
-static __always_inline bool sample__is_early(struct scratch *s, struct proc_info *p, int outcome)
+static __always_inline bool sample__is_early(struct scratch *s, struct proc_info *p, int outcome, __u32 cpu)
 {
-	bool early = s->open || (s->outer && (outcome == PYBPF_FRAME_FAULT || outcome == PYBPF_FRAME_BAD));
-
-	if (!early || p->flags & PROC_UNCHECKED) {
+	if (p->flags & PROC_UNCHECKED || !walk__is_torn(s, outcome, cpu)) {
 		s->retries = 0;
 		return false;
 	}
@@ -315,8 +313,10 @@ static __always_inline bool sample__is_early(struct scratch *s, struct proc_info
 		return true;
 	}
 	s->retries = 0;
-	p->flags |= PROC_UNCHECKED;
-	proc__remember(s);
+	if (outcome == PYBPF_OK) { /* else memory is not there, which may pass */
+		p->flags |= PROC_UNCHECKED;
+		proc__remember(s);
+	}
 	return false;
 }
 
@@ -381,7 +381,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		outcome = PYBPF_NO_PYTHON;
 	else
 		outcome = sample__python(s, task, cpu);
-	if (sample__is_early(s, p, outcome))
+	if (sample__is_early(s, p, outcome, cpu))
 		return;
 	s->shared.taken++;
 	if ((cfg_native || cfg_kernel) && task->mm)

@@ -104,9 +104,9 @@ static __always_inline __u64 tlbc__resolve(const struct scratch *s, __u64 code, 
 __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
-	__u64 frame, hash, base, last, tag, inner, instr_mask, outer, open, no_entry, sp, top;
-	__u16 code_at, previous_at, instr_at, owner_at, entry_at, tlbc_at;
-	__u32 count, entries, entry_mask, tlbc_mask;
+	__u64 frame, hash, base, last, tag, inner, instr_mask, outer, open, unmet, shown, sp, top;
+	__u16 code_at, previous_at, instr_at, entry_at, tlbc_at;
+	__u32 count, entries, tlbc_mask;
 	__s64 entry;
 
 	if (!s)
@@ -118,18 +118,16 @@ __noinline int walk_batch(__u32 cpu)
 	instr_mask = s->instr_mask;
 	outer = s->outer;
 	open = s->open;
+	unmet = s->unmet;
 	base = s->buf_addr;
 	last = s->buf_last;
 	tag = ~(__u64)s->lay.pointer_tag;
 	code_at = s->lay.frame_code;
 	previous_at = s->lay.frame_previous;
 	instr_at = s->lay.frame_instr;
-	owner_at = s->lay.frame_owner;
-	entry = s->lay.owner_entry;
-	/* where entry frames are, the outermost one is one: else a generator's frame is being unlinked right now */
-	no_entry = entry == PYBPF_NO_OFFSET ? 0 : NO_FRAME;
-	entry_at = s->lay.frame_entry;
-	entry_mask = entry_at ? 1 : 0;
+	shown = s->entries_shown;
+	entry_at = s->entry_at;
+	entry = s->entry_from;
 	entries = s->entry_count;
 	sp = s->native.sp;
 	top = s->entry;
@@ -137,7 +135,7 @@ __noinline int walk_batch(__u32 cpu)
 	tlbc_mask = tlbc_at == PYBPF_NO_OFFSET ? 0 : TLBC_MAX;
 
 	for (int i = 0; i < WALK_BATCH; i++) {
-		__u64 at = frame - base, code, instr, previous, kept, differs;
+		__u64 at = frame - base, code, instr, previous, inlined, kept, differs;
 		struct raw_frame *out;
 		__s64 below;
 
@@ -156,10 +154,13 @@ __noinline int walk_batch(__u32 cpu)
 		/* which copy of the bytecode it points into: in the bits that no user address has, see tlbc__resolve */
 		instr |= (__u64)(buf__u32(s, at, tlbc_at) & tlbc_mask) << TLBC_SHIFT;
 		/* all ones unless it is an entry frame: no branch, or the verifier would follow both ways at each frame */
-		below = s->buf[(at & (PAGE_BYTES - 1)) + (owner_at & 0xff)];
+		below = s->buf[(at & (PAGE_BYTES - 1)) + (entry_at & 0xff)];
 		below -= entry;
 		asm volatile("" : "+r"(below)); /* or the compiler makes it a branch again */
-		kept = (__u64)(below >> 63);
+		inlined = (__u64)(below >> 63);
+		kept = inlined | shown;
+		/* nothing may come between the limit and its use: 5.10 forgets the limits of what is spilled */
+		asm volatile("" : "+r"(code), "+r"(instr));
 		out = &s->frames[count & (2 * PYBPF_MAX_FRAMES - 1)];
 		if (count >= PYBPF_MAX_FRAMES + WALK_BATCH)
 			goto done;
@@ -175,7 +176,7 @@ __noinline int walk_batch(__u32 cpu)
 			 * and the frames around specialized calls of __init__, in memory that may be below that stack or above
 			 * it; there, the next true one is not.
 			 */
-			__u64 on_stack = ~(kept | (__u64)((__s64)(frame - sp) >> 63));
+			__u64 on_stack = ~(inlined | shown | (__u64)((__s64)(frame - sp) >> 63));
 			__u64 above = on_stack & (__u64)((__s64)(frame - top) >> 63);
 			struct py_entry *e;
 
@@ -184,16 +185,19 @@ __noinline int walk_batch(__u32 cpu)
 			e = &s->entries[entries & (MAX_ENTRIES - 1)];
 			e->addr = frame;
 			e->count = count;
-			/* 3.11: a frame that C has called says so */
-			entries += ((__u32)on_stack & 1) |
-				   (s->buf[(at & (PAGE_BYTES - 1)) + (entry_at & 0x7f)] & entry_mask);
+			/* 3.11: the _PyCFrame that is to be met with it is */
+			entries += (__u32)(on_stack | (~inlined & shown)) & 1;
 		}
 		differs = previous ^ outer;
 		differs |= -differs; /* the top bit, unless they are equal: no branch either */
 		asm volatile("" : "+r"(differs));
-		open &= (__u64)((__s64)differs >> 63);
+		/* the first entry frame tells whether the chain is true, see walk__enter */
+		open &= (__u64)((__s64)differs >> 63) | inlined | ~unmet;
+		unmet &= inlined;
 		if (!previous || previous == s->stop) {
-			open |= kept & no_entry;
+			/* 3.11: a generator that waits keeps its mark, but nobody has called it */
+			below = s->buf[(at & (PAGE_BYTES - 1)) + (s->lay.frame_owner & 0xff)] ^ OWNER_GENERATOR;
+			open |= (inlined | (shown & (__u64)((below - 1) >> 63))) & s->entered;
 			goto done;
 		}
 		if (previous == frame) {
@@ -206,6 +210,7 @@ __noinline int walk_batch(__u32 cpu)
 	s->hash = hash;
 	s->inner = inner;
 	s->open = open;
+	s->unmet = unmet;
 	s->count = count;
 	s->entry_count = entries;
 	s->entry = top;
@@ -222,19 +227,17 @@ done:
 /*
  * For 3.11 and 3.12. The evaluator publishes its _PyCFrame before it fills it in (Python/ceval.c, _PyEval_EvalFrameDefault:
  * compilers put some 20 instructions in between): for a few ns whatever was on the C stack before stands in it, an
- * earlier call's frame as a rule. In a true one the chain goes on to the innermost frame of the evaluator before; before the
- * first there is the root in the thread state, which has no frame. And in 3.11 a frame is popped before it is unlinked: none
- * may lie at the top of the data stack or above. Sets s->outer and s->open; one read more, unless there is no evaluator
- * before: the root is in s->buf. Returns the innermost frame.
+ * earlier call's frame as a rule. In a true one the frames of this evaluator end in an entry frame, and that goes on to the
+ * innermost frame of the evaluator before; before the first there is the root in the thread state, which has no
+ * frame. And in 3.11 a frame is popped before it is unlinked: none may lie at the top of the data stack or above. Sets
+ * s->outer and s->open; one read more, unless there is no evaluator before: the root is in s->buf. Returns the innermost frame.
  */
 static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const __u64 cframe[2], const __u64 chunk[3])
 {
 	__u64 frame = cframe[0], before = cframe[1], at = before + s->lay.cframe_frame;
 	__u64 in = at - (tstate + s->lay.tstate_frame);
 
-	if (!frame && !before) /* the root itself */
-		return frame;
-	s->open = NO_FRAME;
+	s->open = s->cframe - tstate < PAGE_BYTES ? 0 : NO_FRAME; /* the root itself has no evaluator */
 	if (in <= tstate__span(&s->lay) - 8)
 		s->outer = *(const __u64 *)(s->buf + (in & (TSTATE_WINDOW - 1))); /* the root's */
 	else if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)at))
@@ -243,6 +246,74 @@ static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const 
 	    frame - chunk[1] < chunk[2] - chunk[1]) /* datastack_top, datastack_limit */
 		s->outer = NO_FRAME;
 	return frame;
+}
+
+/* What walk__is_linked reads of a code object: int co_stacksize, co_firstlineno, co_nlocalsplus (3.11, 3.12: cpython/code.h). */
+struct code_sizes {
+	__u32 stack, line, locals;
+};
+
+#define FRAME_SPECIALS 9 /* words of a frame before its localsplus (3.11, 3.12: internal/pycore_frame.h) */
+#define RETURN_OFFSET  2 /* bytes from return_offset to owner (3.12) */
+#define LINKS          8 /* entry frames and generators between two frames of the data stack; of more nothing is known */
+
+/*
+ * For 3.11 and 3.12. A call that stays in the evaluator publishes the new frame before its `previous` is written (some 10
+ * instructions): it is that of a frame which lay there before. The new one has not begun then. Whether what it names did call
+ * it: frames of the data stack lie one behind the other, so the nearest one outwards must end where this one begins; and a
+ * frame that waits for a generator of the same evaluator has called nothing else: its return_offset says so (3.12). Four
+ * reads as a rule, for the few percent of samples that meet such a frame.
+ */
+__noinline int walk_is_linked(__u32 cpu)
+{
+	struct scratch *s = scratch__of(cpu);
+	__u64 at, newest;
+	__u32 size;
+
+	if (!s)
+		return 0;
+	newest = at = s->innermost;
+	size = s->lay.frame_size & 0xff;
+	for (int i = 0; i <= LINKS; i++) {
+		const __u8 *frame = s->object;
+		__u8 owner;
+
+		if (bpf_probe_read_user(s->object, size, (void *)at))
+			return 0;
+		owner = frame[s->lay.frame_owner & 0x7f];
+		if (i == 1 && !s->lay.frame_entry && owner < s->lay.owner_entry &&
+		    *(const __u16 *)(frame + ((s->lay.frame_owner - RETURN_OFFSET) & 0x7e)))
+			return 0;
+		if (i && owner == OWNER_THREAD) {
+			__u64 code = *(const __u64 *)(frame + (s->lay.frame_code & 0x78));
+			struct code_sizes sizes;
+
+			if (bpf_probe_read_user(&sizes, sizeof(sizes), (void *)(code + s->lay.code_firstlineno - 4)))
+				return 0;
+			return at + 8ull * (sizes.stack + sizes.locals + FRAME_SPECIALS) == newest;
+		}
+		at = *(const __u64 *)(frame + (s->lay.frame_previous & 0x78));
+		if (!at)
+			return 1;
+	}
+	return 0;
+}
+
+/* Whether the innermost frame has not begun its first instruction. */
+static __always_inline bool walk__is_new(const struct scratch *s)
+{
+	return s->frames[0].instr == s->frames[0].code + s->lay.code_bytecode - 2;
+}
+
+/*
+ * Whether the walk fell into the few ns in which the frames can't be told, because the evaluator is linking or unlinking one
+ * right now.
+ */
+static __always_inline bool walk__is_torn(struct scratch *s, int outcome, __u32 cpu)
+{
+	if (s->open)
+		return outcome != PYBPF_DEPTH_LIMIT; /* what would close it is not looked at */
+	return outcome == PYBPF_OK && s->lay.flags & PY_LAYOUT_CFRAME && walk__is_new(s) && !walk_is_linked(cpu);
 }
 
 /*
@@ -260,6 +331,13 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->leaf = 0;
 	s->outer = 0;
 	s->open = 0;
+	s->unmet = NO_FRAME;
+	/* entry frames: those that a mark is set in (3.11), which are shown; or those of an owner that has them */
+	s->entries_shown = lay->frame_entry ? ~0ull : 0;
+	s->entry_at = lay->frame_entry ? lay->frame_entry : lay->frame_owner;
+	s->entry_from = lay->frame_entry ? 1 : lay->owner_entry;
+	/* where there are any, the outermost frame is one, or else a generator's frame is being unlinked */
+	s->entered = lay->owner_entry == PYBPF_NO_OFFSET && !lay->frame_entry ? 0 : NO_FRAME;
 	s->inner = 0;
 	s->entry_count = 0;
 	s->entry = 0;
@@ -284,7 +362,7 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 		frame = walk__enter(s, tstate, cframe, chunk);
 	}
 	s->chunk = chunk[0];
-	s->frame = frame;
+	s->frame = s->innermost = frame;
 	s->buf_addr = 0;
 	s->buf_last = 0;
 	return frame && frame != s->stop ? PYBPF_OK : PYBPF_NO_PYTHON;
@@ -301,9 +379,18 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 /* Walks the whole chain into s->frames. Returns a pybpf_outcome. */
 static __always_inline int walk__python(struct scratch *s, __u32 cpu)
 {
+	__u64 lap = 0;
+
 	for (int i = 0; i < WALK_BATCHES; i++) {
 		if (s->count > PYBPF_MAX_FRAMES || walk_batch(cpu))
 			break;
+		if (s->frame == lap) { /* a ring: it has come by here before */
+			s->outcome = PYBPF_FRAME_BAD;
+			s->done = 1;
+			break;
+		}
+		if (!i)
+			lap = s->frame;
 	}
 	if (s->count > PYBPF_MAX_FRAMES || !s->done) {
 		if (s->count > PYBPF_MAX_FRAMES)

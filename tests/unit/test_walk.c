@@ -15,7 +15,6 @@
 #define CHUNK        0x7f0000010000ull /* the current chunk of the data stack */
 #define HEAP         0x7f5500000000ull
 #define CODE(n)      (0x7f6600000000ull + 256 * (uint64_t)(n))
-#define OWNER_THREAD 0
 #define OWNER_ENTRY  3
 
 static struct image memory;
@@ -256,6 +255,134 @@ static void test_hash(void **state)
 	}
 }
 
+/* ---- 3.11 and 3.12: what stands in memory while the evaluator links a frame */
+
+#define SIZE(words) (8 * ((words) + FRAME_SPECIALS)) /* of a frame with so many locals and temporaries */
+
+/* `code` makes frames of SIZE(words). */
+static void put_code(uint64_t code, uint32_t words)
+{
+	struct code_sizes sizes = {.stack = 1, .line = 1, .locals = words - 1};
+
+	image__write(&memory, code + lay.code_firstlineno - 4, &sizes, sizeof(sizes));
+}
+
+static void put_entry(uint64_t at, uint64_t previous)
+{
+	if (lay.frame_entry)
+		image__write(&memory, at + lay.frame_entry, &(unsigned char){1}, 1);
+	else
+		put_frame(at, 0xbad0, previous, 0, OWNER_ENTRY);
+}
+
+static void expect_torn(bool torn)
+{
+	int outcome = walk();
+
+	assert_int_equal(walk__is_torn(scratch__of(0), outcome, 0), torn);
+}
+
+/*
+ * One frame, then C, then one more that calls a third: CODE(2), CODE(1), CODE(0) from the root on. The third lies right
+ * behind the second; it has not begun.
+ */
+static void two_evaluators(unsigned int minor)
+{
+	uint64_t root = TSTATE + 300, outermost = CHUNK + 24, middle = outermost + SIZE(4), newest = middle + SIZE(6);
+	uint64_t shim = CFRAME + 112, first_shim = CFRAME + 0x500 + 112;
+	bool marks;
+
+	begin(minor, newest);
+	marks = lay.frame_entry != 0;
+	image__write(&memory, TSTATE + lay.tstate_frame, (char[TSTATE_WINDOW]){0}, TSTATE_WINDOW);
+	image__write_u64(&memory, TSTATE + lay.tstate_frame, CFRAME);
+	image__write_u64(&memory, TSTATE + lay.tstate_chunk, CHUNK);
+	image__write_u64(&memory, TSTATE + lay.tstate_chunk + 8, newest + SIZE(3));
+	image__write_u64(&memory, TSTATE + lay.tstate_chunk + 16, CHUNK + 4 * HOST_PAGE);
+	image__write_u64(&memory, CFRAME + lay.cframe_frame + 8, CFRAME + 0x500);
+	image__write_u64(&memory, CFRAME + 0x500 + lay.cframe_frame, outermost);
+	image__write_u64(&memory, CFRAME + 0x500 + lay.cframe_frame + 8, root);
+	for (unsigned int i = 0; i < 3; i++)
+		put_code(CODE(i), i == 0 ? 3 : i == 1 ? 6 : 4);
+	image__write(&memory, outermost, (char[SIZE(4) + SIZE(6) + SIZE(3)]){0}, SIZE(4) + SIZE(6) + SIZE(3));
+	put_frame(newest, CODE(0), middle, CODE(0) + lay.code_bytecode - 2, OWNER_THREAD);
+	put_frame(middle, CODE(1), marks ? outermost : shim, CODE(1) + lay.code_bytecode + 8, OWNER_THREAD);
+	put_frame(outermost, CODE(2), marks ? 0 : first_shim, CODE(2) + lay.code_bytecode + 8, OWNER_THREAD);
+	put_entry(marks ? middle : shim, outermost);
+	put_entry(marks ? outermost : first_shim, 0);
+}
+
+static void test_whole_evaluators(void **state)
+{
+	(void)state;
+	for (unsigned int minor = 11; minor <= 12; minor++) {
+		two_evaluators(minor);
+		expect(PYBPF_OK, 3);
+		expect_torn(false);
+	}
+}
+
+/* The evaluator has published its _PyCFrame, in which there is what an earlier call has left. */
+static void test_an_evaluator_that_begins(void **state)
+{
+	uint64_t outermost = CHUNK + 24, middle = outermost + SIZE(4);
+
+	(void)state;
+	for (unsigned int minor = 11; minor <= 12; minor++) {
+		two_evaluators(minor); /* a frame that does not go on to the evaluator before */
+		image__write_u64(&memory, CFRAME + 0x500 + lay.cframe_frame, HEAP);
+		expect_torn(true);
+		two_evaluators(minor); /* nothing at all, as in the root */
+		image__write_u64(&memory, CFRAME + lay.cframe_frame, 0);
+		image__write_u64(&memory, CFRAME + lay.cframe_frame + 8, 0);
+		expect_torn(true);
+		two_evaluators(minor); /* a frame above the top of the data stack */
+		image__write_u64(&memory, TSTATE + lay.tstate_chunk + 8, middle + SIZE(6));
+		expect_torn(true);
+		two_evaluators(minor); /* goes on to it, but is no entry frame yet */
+		if (lay.frame_entry)
+			image__write(&memory, middle + lay.frame_entry, &(unsigned char){0}, 1);
+		else
+			image__write(&memory, CFRAME + 112 + lay.frame_owner, &(unsigned char){0}, 1);
+		expect_torn(true);
+		two_evaluators(minor); /* frames in a ring */
+		image__write_u64(&memory, outermost + lay.frame_previous, middle);
+		image__write_u64(&memory, CFRAME + 0x500 + lay.cframe_frame, HEAP);
+		expect_torn(true);
+	}
+}
+
+/* A frame that has not begun still has the `previous` of the frame that lay there before. */
+static void test_a_call_that_begins(void **state)
+{
+	uint64_t outermost = CHUNK + 24, middle = outermost + SIZE(4), newest = middle + SIZE(6);
+
+	(void)state;
+	for (unsigned int minor = 11; minor <= 12; minor++) {
+		two_evaluators(minor); /* there is a frame between the two */
+		put_code(CODE(1), 5);
+		expect_torn(true);
+		image__write_u64(&memory, newest + lay.frame_instr, CODE(0) + lay.code_bytecode); /* it has begun */
+		expect_torn(false);
+		two_evaluators(minor); /* it leaves the middle out */
+		image__write_u64(&memory, newest + lay.frame_previous, outermost);
+		expect_torn(true);
+		two_evaluators(minor); /* a generator has called it, which lies elsewhere */
+		put_frame(HEAP, CODE(3), middle, CODE(3) + lay.code_bytecode + 8, OWNER_GENERATOR);
+		if (minor == 12)
+			image__write(&memory, HEAP + lay.frame_owner - RETURN_OFFSET, (char[2]){0}, 2);
+		else
+			image__write(&memory, HEAP + lay.frame_entry, &(unsigned char){0}, 1);
+		image__write_u64(&memory, newest + lay.frame_previous, HEAP);
+		expect_torn(false);
+		if (minor == 12) { /* or the generator's caller seems to have */
+			image__write_u64(&memory, newest + lay.frame_previous, middle);
+			image__write(&memory, middle + lay.frame_owner - RETURN_OFFSET, (char[2]){4}, 2);
+			expect_torn(true);
+		}
+	}
+}
+
 static int end(void **state)
 {
 	(void)state;
@@ -271,6 +398,9 @@ int main(void)
 		cmocka_unit_test(test_chunks),       cmocka_unit_test(test_jumps),
 		cmocka_unit_test(test_entry_frames), cmocka_unit_test(test_exact_depth),
 		cmocka_unit_test(test_base_frame),   cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_whole_evaluators),
+		cmocka_unit_test(test_an_evaluator_that_begins),
+		cmocka_unit_test(test_a_call_that_begins),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, end);
