@@ -10,6 +10,7 @@ import pytest
 import harness
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "user" / "pybpf.1"
+OUTCOMES = PAGE.parents[1] / "include" / "pybpf" / "errors.def"
 COMMANDS = re.findall(r"^  (\w+) ", harness.pybpf("--help").stdout.partition("Commands:")[2], re.M)
 
 
@@ -50,6 +51,15 @@ def test_report_has_options_of_record_only():
 def test_every_command_has_a_section():
     sections = re.findall(r"^\.Sh (.*)$", PAGE.read_text(), re.M)
     assert {c.upper() for c in COMMANDS} - {"HELP", "VERSION"} <= set(sections)
+
+
+def test_every_reason_is_explained():
+    """What a user meets in `[truncated: REASON]` and in the accounts."""
+    reasons = re.findall(r'^OUTCOME\(\w+, (?:TRUNCATED|LOST), "(\w+)"', OUTCOMES.read_text(), re.M)
+    assert "ring_full" in reasons and "frame_bad" in reasons
+    explained = [name for line in re.findall(r"^\.It (\w+(?: , \w+)*)$", PAGE.read_text(), re.M)
+                 for name in line.split(" , ")]
+    assert [r for r in reasons if r not in explained] == []
 
 
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="no mandoc")

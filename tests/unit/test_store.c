@@ -18,16 +18,22 @@ static uint32_t text(struct profile *p, const char *words)
 	return (uint32_t)profile__add_string(p, words, strlen(words));
 }
 
-/* Pushes function `name` at `line` on a stack of `p`. */
-static uint32_t push(struct profile *p, uint32_t stack, const char *name, uint32_t line)
+static uint32_t push_frame(struct profile *p, uint32_t stack, const struct frame *f)
 {
-	struct frame f = {.kind = FRAME_PYTHON, .name = text(p, name), .file = text(p, "/x.py"), .line = line};
-	int64_t frame = profile__add_frame(p, &f), id;
+	int64_t frame = profile__add_frame(p, f), id;
 
 	assert_true(frame >= 0);
 	id = profile__add_stack(p, stack, (uint32_t)frame);
 	assert_true(id > 0);
 	return (uint32_t)id;
+}
+
+/* Pushes function `name` at `line` on a stack of `p`. */
+static uint32_t push(struct profile *p, uint32_t stack, const char *name, uint32_t line)
+{
+	struct frame f = {.kind = FRAME_PYTHON, .name = text(p, name), .file = text(p, "/x.py"), .line = line};
+
+	return push_frame(p, stack, &f);
 }
 
 static uint32_t add_thread(struct profile *p, uint32_t pid)
@@ -146,7 +152,8 @@ static void test_hottest(void **state)
 {
 	struct profile *p = profile__new(false);
 	uint32_t thread = add_thread(p, 1), main_ = push(p, 0, "main", 1), fib, deep, other;
-	struct hot_function hot[3];
+	struct hot_function hot[4];
+	struct frame marker = {.kind = FRAME_MARKER};
 	size_t count = 99;
 
 	(void)state;
@@ -158,7 +165,9 @@ static void test_hottest(void **state)
 	sample(p, thread, fib, 1);
 	sample(p, thread, deep, 10);
 	sample(p, thread, other, 2);
-	assert_int_equal(view__hottest(p, hot, 3, &count), 0);
+	marker.name = text(p, "[no Python frame]");
+	sample(p, thread, push_frame(p, 0, &marker), 100); /* no function */
+	assert_int_equal(view__hottest(p, hot, 4, &count), 0);
 	assert_int_equal(count, 3);
 	assert_string_equal(hot[0].label, "fib (/x.py)");
 	assert_int_equal(hot[0].self, 11);

@@ -116,7 +116,7 @@ static int find_functions(struct functions *all, const struct profile *p)
 	return err;
 }
 
-/* Samples of each function, by itself and at all; recursion counts once. */
+/* Samples of each function, by itself and at all; recursion counts once. A marker is no function. */
 static int count_functions(struct functions *all, const struct profile *p)
 {
 	uint32_t stacks = profile__stack_count(p);
@@ -142,6 +142,10 @@ static int count_functions(struct functions *all, const struct profile *p)
 			seen[function] = id;
 			all->list.data[function].total += at[id];
 		}
+	}
+	for (uint32_t f = 0; f < profile__frame_count(p); f++) {
+		if (profile__frame(p, f)->kind == FRAME_MARKER)
+			all->list.data[all->of[f]].self = all->list.data[all->of[f]].total = 0;
 	}
 	free(at);
 	free(seen);
