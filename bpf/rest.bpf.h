@@ -7,16 +7,19 @@
 #ifndef PYBPF_REST_BPF_H
 #define PYBPF_REST_BPF_H
 
-/* Whether user space can do better. What it has found to lie in no mapping it does not want to hear of again. */
+/*
+ * Whether user space can do better. What it has found to lie in no mapping it does not want to hear of again; and where it comes late,
+ * half of the ring is for the records that others depend on.
+ */
 static __always_inline bool rest__is_wanted(struct scratch *s)
 {
 	struct unwind_space *space;
 
-	if (s->native_outcome == PYBPF_NATIVE_PENDING)
-		return !s->entry_lost;
-	if (s->native_outcome != PYBPF_NATIVE_UNMAPPED || s->entry_lost)
+	if ((s->native_outcome != PYBPF_NATIVE_PENDING && s->native_outcome != PYBPF_NATIVE_UNMAPPED) || s->entry_lost)
 		return false;
-	space = bpf_map_lookup_elem(&spaces, &s->pid);
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE) / 2)
+		return false;
+	space = s->native_outcome == PYBPF_NATIVE_UNMAPPED ? bpf_map_lookup_elem(&spaces, &s->pid) : NULL;
 	return !space || !space->settled;
 }
 
@@ -42,7 +45,7 @@ __noinline int rest_entries(__u32 cpu)
 	return s->entry ? -E2BIG : 0;
 }
 
-/* Sends a page of the stack. 0, -EFAULT where the stack has ended, -EAGAIN when the ring is full. */
+/* Sends a page of the stack. 0, -EFAULT where there is none, -EAGAIN when the ring is full. */
 __noinline int rest_page(__u32 cpu, __u64 addr)
 {
 	struct scratch *s = scratch__of(cpu);
@@ -83,9 +86,10 @@ __noinline int rest_tell(__u32 cpu, __u64 hash)
 	__builtin_memcpy(s->rest.words, s->regs, sizeof(s->rest.words));
 	if (emit__record(s, &s->rest, sizeof(s->rest) + (s->rest.entries & (2 * PYBPF_REST_ENTRIES - 1)) * sizeof(struct py_entry)))
 		return -EAGAIN;
-	page = s->native.sp & ~(__u64)(PAGE_BYTES - 1);
+	page = PYBPF_REST_START(s->native.sp);
 	for (__u32 i = 0; i < PYBPF_REST_PAGES; i++) {
-		if (rest_page(cpu, page))
+		/* a page in the middle of a large frame may never have been touched */
+		if (rest_page(cpu, page) == -EAGAIN)
 			break;
 		page += PAGE_BYTES;
 	}

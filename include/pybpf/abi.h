@@ -361,6 +361,8 @@ struct rec_rest {
 	__u32 pad;
 };
 
+#define PYBPF_REST_START(sp) (((sp) - 128) & ~4095ull) /* of its memory: with the red zone (psABI x86-64, 3.2.2) */
+
 struct rec_memory {
 	__u32 type;
 	__u32 pid;

@@ -13,20 +13,23 @@
 #define MAX_BYTES ((size_t)16 << 20) /* of what is held: some 500 samples */
 #define MAX_NS    (5 * 1000000000ull) /* a table is made in less */
 
-/* Memory of the stack, pages that lie one behind the other; for the header below. */
+#define PAGE sizeof(((struct rec_memory *)0)->bytes)
+
+/* Memory of the stack, page by page; for the header below. */
 struct stack_copy {
 	uint64_t start;
+	uint8_t number[PYBPF_REST_PAGES]; /* by page from start on: which one it is in `bytes`, + 1; 0: it is not there */
 	struct vec(uint8_t) bytes;
 };
 
 /* Reads a word. 0 or -EFAULT. */
 static int unwind__word(const struct stack_copy *m, uint64_t addr, __u64 *out)
 {
-	uint64_t at = addr - m->start;
+	uint64_t page = (addr - m->start) / PAGE, at = (addr - m->start) % PAGE;
 
-	if (m->bytes.len < sizeof(*out) || at > m->bytes.len - sizeof(*out))
+	if (page >= PYBPF_REST_PAGES || !m->number[page] || at > PAGE - sizeof(*out))
 		return -EFAULT;
-	memcpy(out, m->bytes.data + at, sizeof(*out));
+	memcpy(out, m->bytes.data + (m->number[page] - 1) * PAGE + at, sizeof(*out));
 	return 0;
 }
 
@@ -131,6 +134,7 @@ static void on_rest(struct rests *all, const struct rec_rest *head, size_t size)
 		return;
 	r->head = *head;
 	memcpy(r->entries, head + 1, n * sizeof(struct py_entry));
+	r->copy.start = PYBPF_REST_START(head->regs.sp);
 	r->taken_ns = now_ns();
 	/* at once: the process may not live for long */
 	r->space = spaces__get(all->spaces, head->pid, 0);
@@ -144,20 +148,19 @@ static void on_rest(struct rests *all, const struct rec_rest *head, size_t size)
 static void on_memory(struct rests *all, const struct rec_memory *m)
 {
 	struct rest *r = find(all, m->stack);
+	uint64_t page;
 	size_t at, before;
 
 	if (!r)
 		return;
-	if (!r->copy.bytes.len)
-		r->copy.start = m->addr;
+	page = (m->addr - r->copy.start) / PAGE;
 	at = r->copy.bytes.len;
-	if (m->addr != r->copy.start + at)
-		return;
 	before = size_of(r);
-	if (vec__reserve(&r->copy.bytes, at + sizeof(m->bytes)))
+	if (page >= PYBPF_REST_PAGES || r->copy.number[page] || vec__reserve(&r->copy.bytes, at + PAGE))
 		return;
 	memcpy(r->copy.bytes.data + at, m->bytes, sizeof(m->bytes));
-	r->copy.bytes.len = at + sizeof(m->bytes);
+	r->copy.bytes.len = at + PAGE;
+	r->copy.number[page] = (uint8_t)(r->copy.bytes.len / PAGE);
 	all->bytes += size_of(r) - before;
 }
 
