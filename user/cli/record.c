@@ -303,8 +303,8 @@ static int write_json(struct run *r, const struct profile_accounts *a, struct er
 static void print_tables(const struct unwinds_counts *t)
 {
 	fprintf(stderr, "Unwind tables: %u, %llu rows, %llu KB of the kernel's memory, made in %.1f ms; %u files have none, "
-		"%u malformed ones, %u found no room\n", t->tables, (unsigned long long)t->rows, (unsigned long long)t->kernel_bytes / 1024,
-		(double)t->build_ns / 1e6, t->absent, t->refused, t->full);
+		"%u malformed ones, %u found no room, %u were dropped to make some\n", t->tables, (unsigned long long)t->rows, (unsigned long long)t->kernel_bytes / 1024,
+		(double)t->build_ns / 1e6, t->absent, t->refused, t->full, t->dropped);
 }
 
 /* Writes what was recorded. 0; -ENODATA when there is nothing; or -errno. */

@@ -23,7 +23,7 @@ static void on_found(void *arg, uint32_t pid)
 {
 	struct collect *c = arg;
 
-	if (c->spaces)
+	if (c->spaces && (!c->has_targets || kernel__is_target(c->kernel, pid)))
 		spaces__load(c->spaces, pid); /* one that has ended meanwhile is nobody's concern */
 }
 
@@ -286,6 +286,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 		return err;
 	now = clock_ns(CLOCK_MONOTONIC);
 	interps__refresh(c->interps);
+	collect__make_room(c);
 	collect__name_threads(c, false);
 	if (now - c->last_epoch >= EPOCH_NS) {
 		kernel__next_epoch(c->kernel);

@@ -70,6 +70,8 @@ bool collect__all_ended(struct collect *c);
 
 /* sweep.c: forgets processes whose end was not told. */
 void collect__sweep(struct collect *c);
+/* sweep.c: unwind tables of files that no process maps any more make room for others that wait. */
+void collect__make_room(struct collect *c);
 
 /* collect_profile.c: once a second. Beyond max_memory no stack that was not seen before is kept. */
 void collect__watch_memory(struct collect *c);

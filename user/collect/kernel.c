@@ -19,6 +19,7 @@
 #include "pybpf.skel.h"
 
 #define MAX_LAYOUTS 256
+#define UNWIND_BLOCKS 1024
 
 /* One CPU's samples that are to be taken: positions from `next` up to `end`. */
 struct span {
@@ -67,6 +68,15 @@ static uint32_t samples_room(uint32_t rate_hz)
 	return room;
 }
 
+/* Of 64 KB each. Tests lower it. */
+static uint32_t unwind_blocks(void)
+{
+	const char *fewer = secure_getenv("PYBPF_UNWIND_BLOCKS");
+	long n = fewer ? strtol(fewer, NULL, 10) : 0;
+
+	return n > 0 && n < UNWIND_BLOCKS ? (uint32_t)n : UNWIND_BLOCKS;
+}
+
 /* Room for unwinding: 64 KiB of code a page, so 4 GiB of it. Some 9 MB in all, and blocks as they are needed. */
 static void size_unwind_maps(struct pybpf_bpf *skel)
 {
@@ -75,7 +85,7 @@ static void size_unwind_maps(struct pybpf_bpf *skel)
 	bpf_map__set_max_entries(skel->maps.unwind_tables, 8192);
 	bpf_map__set_max_entries(skel->maps.unwind_pages, 65536);
 	bpf_map__set_max_entries(skel->maps.unwind_rules, 131072);
-	bpf_map__set_max_entries(skel->maps.unwind_blocks, 1024);
+	bpf_map__set_max_entries(skel->maps.unwind_blocks, unwind_blocks());
 }
 
 static void configure(struct pybpf_bpf *skel, const struct kernel_config *config, uint32_t cpus,

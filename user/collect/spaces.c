@@ -428,6 +428,21 @@ void spaces__on_exit(struct spaces *all, uint32_t pid)
 	forget(all, pid);
 }
 
+void spaces__mark_used(const struct spaces *all, bool *in_use, size_t count)
+{
+	uint64_t pid, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&all->by_pid, &pos, &pid, &at)) {
+		struct space *s = (struct space *)(uintptr_t)*at;
+
+		vec__foreach(&s->maps, m) {
+			if (m->binary && m->binary->id < count)
+				in_use[m->binary->id] = true;
+		}
+	}
+}
+
 void spaces__reload(struct spaces *all)
 {
 	uint64_t pid, *at;

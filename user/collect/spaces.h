@@ -39,6 +39,8 @@ void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);
 /* Another program runs in the process: nothing is known of it yet. */
 void spaces__on_exec(struct spaces *all, uint32_t pid);
 void spaces__on_exit(struct spaces *all, uint32_t pid);
+/* Sets in_use[id] for each binary that a living process maps; there are `count` in all. */
+void spaces__mark_used(const struct spaces *all, bool *in_use, size_t count);
 void spaces__flush(struct spaces *all);
 /* Reads all mappings anew: some records of them were lost. Published by the next spaces__flush. */
 void spaces__reload(struct spaces *all);

@@ -5,7 +5,9 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 
+#include "base/cleanup.h"
 #include "base/vec.h"
 #include "collect/collect_priv.h"
 
@@ -33,6 +35,20 @@ static void sweep_described(struct kernel *k)
 	vec__foreach(&gone, it)
 		kernel__forget_process(k, *it);
 	vec__free(&gone);
+}
+
+void collect__make_room(struct collect *c)
+{
+	uint32_t count = binaries__count(c->binaries);
+	_cleanup_free_ bool *in_use = NULL;
+
+	if (!c->unwinds || !unwinds__wants_room(c->unwinds))
+		return;
+	in_use = calloc(count + 1, sizeof(*in_use));
+	if (!in_use)
+		return;
+	spaces__mark_used(c->spaces, in_use, count);
+	unwinds__make_room(c->unwinds, in_use, count);
 }
 
 void collect__sweep(struct collect *c)

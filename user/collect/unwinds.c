@@ -22,6 +22,8 @@
 #include "unwind/table.h"
 
 #define SPARE_BLOCKS 8  /* 512 KB, more than a libpython and a libc take */
+#define WORTH_WHILE  8  /* what dropped tables must give back: the n-th part of all rows */
+#define GRACE_US     20000 /* no walk takes longer that has found a table before it was dropped */
 #define SPARE_MAX    64 /* where there are many tables: 4 MB */
 
 struct request {
@@ -33,7 +35,10 @@ struct request {
 struct asked {
 	bool queued, made;
 	bool wanted; /* by user space */
+	bool waits; /* for room in the kernel */
 	int err;     /* why there is none; 0: there is one */
+	uint32_t rows; /* in the kernel */
+	int fd; /* of the file */
 	struct unwind_table *table; /* for user space */
 };
 
@@ -47,6 +52,8 @@ struct unwinds {
 	struct vec(struct request) queue;
 	struct vec(struct asked) asked; /* by id of the binary */
 	bool busy, stop, ready;
+	bool wants_room; /* a table waits */
+	bool begin_anew; /* the kernel's tables are void: the thread is to fill the arrays from the beginning */
 	struct unwinds_counts counts;
 	uint32_t blocks; /* in use */
 
@@ -123,6 +130,21 @@ static int put_block(struct unwinds *u)
 	return u->block ? bpf_map_update_elem(u->made.data[u->block - 1], &zero, &u->rows, BPF_ANY) : 0;
 }
 
+/* Opens a block that was filled before. */
+static int reopen_block(struct unwinds *u, uint32_t index)
+{
+	uint32_t id;
+	int fd, err = bpf_map_lookup_elem(u->fds.blocks, &index, &id);
+
+	if (err)
+		return err;
+	fd = bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		return fd;
+	u->made.data[index] = fd;
+	return 0;
+}
+
 /* Room for n rows that lie side by side; the block before is written when it is full. */
 static int room_for(struct unwinds *u, uint32_t n)
 {
@@ -135,6 +157,8 @@ static int room_for(struct unwinds *u, uint32_t n)
 	err = put_block(u);
 	if (!err && u->made.len <= u->block)
 		err = make_blocks(u);
+	if (!err && u->made.data[u->block] < 0)
+		err = reopen_block(u, u->block);
 	if (err)
 		return err;
 	if (u->block) {
@@ -247,6 +271,8 @@ static void make_table(struct unwinds *u, const struct request *r)
 		u->pages += table->npages;
 		u->rules += table->nrules;
 	}
+	if (err == -ENOSPC) /* until it is known whether others can make room */
+		info.state = UNWIND_TABLE_PENDING;
 	if (bpf_map_update_elem(u->fds.tables, &r->id, &info, BPF_ANY) && !err)
 		err = -ENOSPC;
 	made(u, r->id, &table, err == -ENOSPC ? 0 : err);
@@ -255,8 +281,10 @@ static void make_table(struct unwinds *u, const struct request *r)
 	if (!err) {
 		u->counts.tables++;
 		u->counts.rows += rows;
+		u->asked.data[r->id].rows = rows;
 	} else if (err == -ENOSPC) {
 		u->counts.full++;
+		u->asked.data[r->id].waits = u->wants_room = true;
 	} else if (err == -EBADMSG) {
 		u->counts.refused++;
 	} else {
@@ -267,6 +295,17 @@ static void make_table(struct unwinds *u, const struct request *r)
 	u->blocks = u->block;
 	pthread_mutex_unlock(&u->lock);
 	unwind_table__free(table);
+}
+
+/* The arrays are filled from the beginning. Walks that have found a table in them end first. */
+static void begin_anew(struct unwinds *u)
+{
+	usleep(GRACE_US);
+	if (u->block && u->made.data[u->block - 1] >= 0) {
+		close(u->made.data[u->block - 1]);
+		u->made.data[u->block - 1] = -1;
+	}
+	u->pages = u->rules = u->block = u->block_len = 0;
 }
 
 static void *work(void *arg)
@@ -281,18 +320,27 @@ static void *work(void *arg)
 	for (;;) {
 		struct request r;
 
-		while (!u->queue.len && !u->stop) {
+		while (!u->queue.len && !u->begin_anew && !u->stop) {
 			pthread_mutex_unlock(&u->lock);
 			spare = u->made.len < u->block + spare_blocks(u) / 2 && !make_blocks(u);
 			pthread_mutex_lock(&u->lock);
 			u->ready |= !spare;
 			if (u->ready)
 				pthread_cond_broadcast(&u->idle);
-			if (!spare && !u->queue.len && !u->stop)
+			if (!spare && !u->queue.len && !u->begin_anew && !u->stop)
 				pthread_cond_wait(&u->wanted, &u->lock);
 		}
 		if (u->stop)
 			break;
+		if (u->begin_anew) {
+			u->begin_anew = false;
+			u->busy = true;
+			pthread_mutex_unlock(&u->lock);
+			begin_anew(u);
+			pthread_mutex_lock(&u->lock);
+			u->busy = false;
+			continue;
+		}
 		r = u->queue.data[0];
 		memmove(u->queue.data, u->queue.data + 1, --u->queue.len * sizeof(r));
 		u->busy = true;
@@ -376,6 +424,7 @@ static void enqueue(struct unwinds *u, const struct binary *b)
 	if (a->queued || vec__push(&u->queue, (struct request){.id = b->id, .fd = b->fd}))
 		return;
 	a->queued = true;
+	a->fd = b->fd;
 	pthread_cond_signal(&u->wanted);
 }
 
@@ -418,6 +467,73 @@ int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwin
 	}
 	pthread_mutex_unlock(&u->lock);
 	return err;
+}
+
+bool unwinds__wants_room(struct unwinds *u)
+{
+	bool wants;
+
+	pthread_mutex_lock(&u->lock);
+	wants = u->wants_room && !u->busy;
+	pthread_mutex_unlock(&u->lock);
+	return wants;
+}
+
+/* With the lock held: those that wait have none. */
+static void give_up_waiting(struct unwinds *u)
+{
+	const struct unwind_table_info none = {.state = UNWIND_TABLE_NONE};
+
+	for (uint32_t id = 0; id < u->asked.len; id++) {
+		if (u->asked.data[id].waits)
+			bpf_map_update_elem(u->fds.tables, &id, &none, BPF_ANY);
+		u->asked.data[id].waits = false;
+	}
+}
+
+/* With the lock held: nothing leads to what is in the arrays any more, and who is in use is in the queue. */
+static void drop_all(struct unwinds *u, const bool *in_use, size_t count)
+{
+	const struct unwind_table_info pending = {.state = UNWIND_TABLE_PENDING};
+
+	u->queue.len = 0;
+	for (uint32_t id = 0; id < u->asked.len; id++) {
+		struct asked *a = &u->asked.data[id];
+		bool used = id < count && in_use[id], had = a->rows;
+
+		if (a->err)
+			continue;
+		u->counts.dropped += had && !used;
+		bpf_map_update_elem(u->fds.tables, &id, &pending, BPF_ANY);
+		a->made = a->queued = a->waits = false;
+		a->rows = 0;
+		if (used && !vec__push(&u->queue, (struct request){.id = id, .fd = a->fd}))
+			a->queued = true;
+	}
+	u->counts.tables = 0;
+	u->counts.rows = 0;
+	u->begin_anew = true;
+	pthread_cond_signal(&u->wanted);
+}
+
+void unwinds__make_room(struct unwinds *u, const bool *in_use, size_t count)
+{
+	uint64_t all = 0, unused = 0;
+
+	pthread_mutex_lock(&u->lock);
+	for (size_t id = 0; id < u->asked.len; id++) {
+		all += u->asked.data[id].rows;
+		unused += id < count && in_use[id] ? 0 : u->asked.data[id].rows;
+	}
+	if (u->busy) /* it may be writing a table: the next time */
+		goto out;
+	u->wants_room = false;
+	if (unused && unused >= all / WORTH_WHILE)
+		drop_all(u, in_use, count);
+	else
+		give_up_waiting(u);
+out:
+	pthread_mutex_unlock(&u->lock);
 }
 
 void unwinds__drop_tables(struct unwinds *u)

@@ -32,6 +32,14 @@ int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwin
 /* Nobody uses the tables any more. */
 void unwinds__drop_tables(struct unwinds *u);
 
+/* Whether a table waits for room. */
+bool unwinds__wants_room(struct unwinds *u);
+/*
+ * Where that is worth while, drops the tables of all files but those with in_use[id]; of these each one is made anew. Files that wait
+ * for room find it then, or have no table. Until a table is there again samples are finished in user space.
+ */
+void unwinds__make_room(struct unwinds *u, const bool *in_use, size_t count);
+
 /* Waits until all that was asked for is published, but no longer than that. True if it is. */
 bool unwinds__wait(struct unwinds *u, uint64_t timeout_ns);
 
@@ -40,6 +48,7 @@ struct unwinds_counts {
 	uint32_t absent; /* files without unwind information, or that can't be read */
 	uint32_t refused; /* files whose information is malformed */
 	uint32_t full;   /* files that there was no more room for */
+	uint32_t dropped; /* tables that had to make room for others */
 	uint64_t rows, rules, pages;
 	uint64_t kernel_bytes; /* memory of the kernel that they take */
 	uint64_t build_ns;
