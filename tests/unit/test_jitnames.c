@@ -78,7 +78,7 @@ static void expect(struct perfmap *m, uint64_t addr, const char *want)
 static void test_finds_and_grows(void **state)
 {
 	struct root *r = *state;
-	struct perfmap *m = perfmap__new(r->fd, PID, geteuid());
+	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 0);
 
 	expect(m, 0x1000, NULL); /* there is no file yet */
 	append(r->map, "1000 10 py::f:/a b.py\n0x2000 0x20 second\nnonsense\n3000 0 empty\n4000 ffffffffffffffff wraps\n5000 10");
@@ -103,10 +103,30 @@ static void test_finds_and_grows(void **state)
 	perfmap__free(m);
 }
 
+/* A process that had the pid before has left its map. */
+static void test_stale(void **state)
+{
+	const struct timespec then[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+	struct root *r = *state;
+	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 2000);
+
+	append(r->map, "1000 10 before\n");
+	assert_int_equal(utimensat(AT_FDCWD, r->map, then, 0), 0);
+	expect(m, 0x1000, NULL);
+	unlink(r->map); /* our process begins to write */
+	append(r->map, "1000 10 now\n");
+	expect(m, 0x1000, "now");
+	perfmap__free(m);
+	m = perfmap__new(r->fd, PID, geteuid(), 1000);
+	assert_int_equal(utimensat(AT_FDCWD, r->map, then, 0), 0);
+	expect(m, 0x1000, "now");
+	perfmap__free(m);
+}
+
 static void test_outer_outlives_inner(void **state)
 {
 	struct root *r = *state;
-	struct perfmap *m = perfmap__new(r->fd, PID, geteuid());
+	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 0);
 
 	append(r->map, "50 96 first\n3c a second\n0 64 third\n");
 	expect(m, 0x3d, "third");
@@ -125,22 +145,22 @@ static void test_believes_only_the_owner(void **state)
 	append(r->map, "1000 10 f\n");
 	if (geteuid() == 0) {
 		assert_int_equal(chown(r->map, 12345, 12345), 0);
-		m = perfmap__new(r->fd, PID, 54321);
+		m = perfmap__new(r->fd, PID, 54321, 0);
 		expect(m, 0x1000, NULL);
 		perfmap__free(m);
-		m = perfmap__new(r->fd, PID, 12345);
+		m = perfmap__new(r->fd, PID, 12345, 0);
 		expect(m, 0x1000, "f");
 		perfmap__free(m);
 	}
 	snprintf(outside, sizeof(outside), "%s/tmp/outside", r->path);
 	assert_int_equal(rename(r->map, outside), 0);
 	assert_int_equal(symlink("outside", r->map), 0);
-	m = perfmap__new(r->fd, PID, 12345);
+	m = perfmap__new(r->fd, PID, 12345, 0);
 	expect(m, 0x1000, NULL);
 	perfmap__free(m);
 	assert_int_equal(unlink(r->map), 0);
 	assert_int_equal(mkfifo(r->map, 0600), 0);
-	m = perfmap__new(r->fd, PID, geteuid());
+	m = perfmap__new(r->fd, PID, geteuid(), 0);
 	expect(m, 0x1000, NULL); /* and does not wait for a writer */
 	perfmap__free(m);
 }
@@ -229,6 +249,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_finds_and_grows, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_stale, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_outer_outlives_inner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_believes_only_the_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_kallsyms, set_up, tear_down),

@@ -109,7 +109,7 @@ struct perfmap *space__perfmap(struct space *s)
 	proc__status((pid_t)s->pid, &status);
 	snprintf(path, sizeof(path), "/proc/%u/root", s->pid);
 	s->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	s->perfmap = perfmap__new(s->root_fd, status.ns_pid, status.uid);
+	s->perfmap = perfmap__new(s->root_fd, status.ns_pid, status.uid, proc__start_second(s->start_ticks));
 	return s->perfmap;
 }
 

@@ -20,6 +20,7 @@
 #define MAX_OVERLAP 64          /* entries at one address that are looked at */
 #define NONE        UINT32_MAX
 #define PART        (64u << 10)
+#define CLOCK_SLACK 2 /* s: neither start times nor the clock are that exact */
 
 struct entry {
 	uint64_t start, end;
@@ -32,6 +33,7 @@ struct perfmap {
 	int root_fd;
 	pid_t ns_pid;
 	uid_t uid;
+	int64_t started; /* s */
 	int fd;         /* of the map, -1: not open */
 	uint64_t taken; /* bytes of it, whole lines */
 	uint32_t count; /* of entries in the file */
@@ -41,7 +43,7 @@ struct perfmap {
 	struct str names;
 };
 
-struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid)
+struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid, int64_t started)
 {
 	struct perfmap *m = calloc(1, sizeof(*m));
 
@@ -50,6 +52,7 @@ struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid)
 	m->root_fd = root_fd;
 	m->ns_pid = ns_pid;
 	m->uid = uid;
+	m->started = started;
 	m->fd = -1;
 	return m;
 }
@@ -83,6 +86,8 @@ static int open_own(const struct perfmap *m, const char *format)
 		return -errno;
 	if (!S_ISREG(st.st_mode) || (st.st_uid != m->uid && st.st_uid != 0))
 		return -EACCES;
+	if (st.st_mtim.tv_sec + CLOCK_SLACK < m->started)
+		return -ESTALE;
 	snprintf(again, sizeof(again), "/proc/self/fd/%d", probe);
 	fd = open(again, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	return fd < 0 ? -errno : fd;

@@ -16,9 +16,10 @@ struct perfmap;
 
 /*
  * The map of one process. root_fd: its root directory, which stays the caller's and must stay open; ns_pid: as the
- * process itself knows its pid; uid: its effective user. Opens nothing yet. NULL when out of memory.
+ * process itself knows its pid; uid: its effective user; started: the second in which it started: a file that was last written
+ * before is of another process that had its pid. Opens nothing yet. NULL when out of memory.
  */
-struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid);
+struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid, int64_t started);
 void perfmap__free(struct perfmap *m); /* NULL is fine */
 
 /*

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -127,6 +128,16 @@ bool proc__same_start(uint64_t start_ns, uint64_t ticks)
 	long hz = sysconf(_SC_CLK_TCK);
 
 	return start_ns / (1000000000u / (uint64_t)(hz > 0 ? hz : 100)) == ticks;
+}
+
+int64_t proc__start_second(uint64_t ticks)
+{
+	long hz = sysconf(_SC_CLK_TCK);
+	struct timespec now, up;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return now.tv_sec - up.tv_sec + (int64_t)(ticks / (uint64_t)(hz > 0 ? hz : 100));
 }
 
 int proc__status(pid_t pid, struct proc_status *out)

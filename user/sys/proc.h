@@ -68,6 +68,9 @@ int proc__stat(pid_t pid, struct proc_stat *out); /* 0, -ESRCH, -errno */
 /* Is a start time in boot-time ns (task_struct.start_boottime) the one that stat shows as `ticks`? */
 bool proc__same_start(uint64_t start_ns, uint64_t ticks);
 
+/* The second of the clock (CLOCK_REALTIME) in which a process started, of stat's `ticks`. */
+int64_t proc__start_second(uint64_t ticks);
+
 /* /proc/PID/status. */
 struct proc_status {
 	uint32_t uid;     /* effective */
