@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Native stacks of a program without Python (tests/hosts/chain.cc) are whole and true.
+"""Native stacks of programs without Python (tests/hosts/chain.cc, and chain.rs where there is a rustc) are whole and true.
 
 Each function of the program may have been called by certain others only, so every stack can be judged by itself, from main
 to its leaf. At least 99.9 % are complete, every other one is marked. PYBPF_UNWIND_SAMPLES are judged (default 3000).
@@ -7,6 +7,7 @@ to its leaf. At least 99.9 % are complete, every other one is marked. PYBPF_UNWI
 import collections
 import os
 import re
+import shutil
 import subprocess
 
 import harness
@@ -59,6 +60,54 @@ def fault(stack, program):
     return None
 
 
+# the same of chain.rs; code of the standard library stands between some
+RUST_CALLERS = {
+    "step": {"chain::main", "in_sort", "in_dyn", "in_map", "through_realigned", "through_panic", "through_depth"},
+    "leaf": {"step"}, "in_sort": {"through_sort"}, "in_dyn": {"through_dyn"}, "in_map": {"through_map"},
+    "throw_it": {"through_panic"}, "through_depth": {"step", "through_depth"},
+    **{"through_" + way: {"step"} for way in ("sort", "dyn", "map", "realigned", "panic")},
+}
+RUST_BETWEEN = {"in_sort", "in_dyn", "in_map", "throw_it"}
+
+
+def rust_fault(stack, program):
+    """As fault(), of chain.rs."""
+    chain, between = [], []
+    for label in stack:
+        if label.endswith("_[k]"):
+            break
+        name, _, module = label.rpartition(" (")
+        if module != program + ")" or (name not in RUST_CALLERS and name != "chain::main"):
+            between.append(label)
+            continue
+        if not chain:
+            if name != "chain::main" or not any(one.startswith("_start (") for one in between):
+                return "%s is first, behind %s" % (name, between)
+        elif chain[-1] not in RUST_CALLERS.get(name, ()):
+            return "%s called by %s" % (name, chain[-1])
+        elif between and name not in RUST_BETWEEN:
+            return "%s behind %s" % (name, between)
+        chain.append(name)
+        between = []
+    if not chain:
+        return "is without main"
+    deep = sum(name == "through_depth" for name in chain)
+    if deep % 31 and chain[-1] != "through_depth":
+        return "%d of through_depth" % deep
+    return None
+
+
+@pytest.fixture(scope="module")
+def rust_program(tmp_path_factory):
+    rustc = shutil.which("rustc") or shutil.which(os.path.expanduser("~/.cargo/bin/rustc"))
+    if not rustc:
+        pytest.skip("no rustc")
+    path = tmp_path_factory.mktemp("chain") / "chain"
+    source = os.path.join(harness.TESTS, "hosts", "chain.rs")
+    subprocess.run([rustc, "--edition", "2021", "-C", "opt-level=2", "-o", str(path), source], check=True)
+    return path
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     path = tmp_path_factory.mktemp("chain") / "chain"
@@ -69,6 +118,14 @@ def program(tmp_path_factory):
 
 @pytest.mark.parametrize("kernel", [False, True], ids=["user", "kernel"])
 def test_whole_and_true(program, record, kernel):
+    judge(program, fault, record, kernel, 3)  # its own table, libc's, libstdc++'s
+
+
+def test_rust(rust_program, record):
+    judge(rust_program, rust_fault, record, False, 2)
+
+
+def judge(program, fault, record, kernel, least):
     run = subprocess.Popen([str(program), "1"], stdout=subprocess.PIPE)
     try:
         assert run.stdout.readline() == b"ready\n"
@@ -94,8 +151,9 @@ def test_whole_and_true(program, record, kernel):
     shown = ["%d x %s:\n    %s" % (n, why, "\n    ".join(stack)) for (why, stack), n in wrong.most_common(5)]
     assert not wrong, "%d of %d\n%s" % (sum(wrong.values()), judged, "\n".join(shown))
     assert judged > SAMPLES / 8
+    print("%d judged, marked:" % judged, dict(marked))
     expected = judged * 0.001
     assert sum(marked.values()) <= expected + 3 * expected ** 0.5, marked
     assert bool(in_kernel) == kernel
     tables, rows = re.search(r"Unwind tables: (\d+), (\d+) rows", ran.stderr).groups()
-    assert int(tables) >= 3 and int(rows) > 1000  # its own, libc's, libstdc++'s
+    assert int(tables) >= least and int(rows) > 1000
