@@ -3,7 +3,7 @@
 """`make bench`: what pybpf costs, as tables; the same as JSON in build/bench/results.json.
 
 usage: run.py   with what is wanted in the environment (or on make's command line):
-    ONLY=a,b        parts: depth, rates, slowdown, user, start, native, tables
+    ONLY=a,b        parts: depth, rates, slowdown, user, start, native, tables, memory
     QUICK=1         fewer rounds
     AGAINST=PATH    a second pybpf, measured by turns with this one in `depth` and `native`
 Needs root. What varies is measured by turns and given as the median; other programs of the machine disturb it
@@ -23,6 +23,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import interpreters  # noqa: E402
 import depth  # noqa: E402
+import memory  # noqa: E402
 import native  # noqa: E402
 import pyspy  # noqa: E402
 import slowdown  # noqa: E402
@@ -225,8 +226,19 @@ def part_tables(_):
     return found
 
 
+def part_memory(_):
+    pythons = [p for p in interpreters.select((3, 10), (3, 15)) if not p.root][-5:]
+    found = memory.measure(PYBPF, pythons, FOLDER, 50, 10 if QUICK else 60)
+    table("RSS with -n: %d processes of %d interpreters, pandas in %d" % (found["processes"], found["interpreters"],
+                                                                         found["with_pandas"]),
+          ["peak RSS, MB", "all BPF maps, MB", "unwind tables, MB", "tables", "samples", "truncated"],
+          [["%.1f" % (found["rss_bytes"] / 1e6), "%.1f" % (found["map_bytes"] / 1e6), "%.1f" % (found["table_bytes"] / 1e6),
+            found["tables"], found["samples"], found["truncated"]]])
+    return found
+
+
 PARTS = {"depth": part_depth, "rates": part_rates, "slowdown": part_slowdown, "user": part_user, "start": part_start,
-         "native": part_native, "tables": part_tables}
+         "native": part_native, "tables": part_tables, "memory": part_memory}
 
 
 def cpu_model():

@@ -88,8 +88,31 @@ static void json_number(struct json *j, const char *key, uint64_t n)
 	json__uint(j, n);
 }
 
-void accounts__json(const struct profile_accounts *a, const struct profile_meta *m, const char *output,
-		    const char *format, FILE *out)
+static void json_native(struct json *j, const struct collect_native *n)
+{
+	const struct unwinds_counts *t = &n->tables;
+
+	json__key(j, "native");
+	json__object(j);
+	json_number(j, "tables", t->tables);
+	json_number(j, "dropped", t->dropped);
+	json_number(j, "rows", t->rows);
+	json__key(j, "build_s");
+	json__seconds(j, t->build_ns);
+	json_number(j, "table_bytes", t->kernel_bytes);
+	json_number(j, "map_bytes", n->map_bytes);
+	json_number(j, "finished_later", n->finished);
+	json__key(j, "without_table");
+	json__object(j);
+	json_number(j, "no_information", t->absent);
+	json_number(j, "malformed", t->refused);
+	json_number(j, "no_room", t->full);
+	json__end_object(j);
+	json__end_object(j);
+}
+
+void accounts__json(const struct profile_accounts *a, const struct collect_native *n, const struct profile_meta *m,
+		    const char *output, const char *format, FILE *out)
 {
 	struct json j = {.out = out};
 
@@ -120,6 +143,8 @@ void accounts__json(const struct profile_accounts *a, const struct profile_meta 
 	json_number(&j, "threads", a->threads);
 	json_number(&j, "stacks", a->stacks);
 	json_number(&j, "code_objects", a->code_objects);
+	if (n)
+		json_native(&j, n);
 	json__key(&j, "cost");
 	json__object(&j);
 	json_number(&j, "bpf_run_ns", a->bpf_run_ns);

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "collect/collect.h"
 #include "export/export.h"
 #include "store/profile.h"
 
@@ -14,9 +15,9 @@ uint64_t accounts__truncated(const struct profile_accounts *a);
 /* Two or three lines; that samples were lost is always the last. */
 void accounts__print(const struct profile_accounts *a, FILE *out);
 
-/* The object that cli.md describes. */
-void accounts__json(const struct profile_accounts *a, const struct profile_meta *m, const char *output,
-		    const char *format, FILE *out);
+/* The object that the manual describes under --json. n: NULL without -n. */
+void accounts__json(const struct profile_accounts *a, const struct collect_native *n, const struct profile_meta *m,
+		    const char *output, const char *format, FILE *out);
 /* A few lines for people: the functions in which most samples were taken. 0 or -ENOMEM. */
 int accounts__print_hottest(const struct profile *p, FILE *out);
 

@@ -285,18 +285,20 @@ static int sample(struct run *r, const char **why, struct err *e)
 }
 
 /* The accounts of the whole run, whatever parts it was written in. */
-static int write_json(struct run *r, const struct profile_accounts *a, struct err *e)
+static int write_json(struct run *r, const struct profile_accounts *a, const struct collect_native *n, struct err *e)
 {
 	struct profile_meta m = *profile__meta(r->profile);
 
 	if (!r->opts.json)
 		return 0;
 	m.duration_ns = r->duration_ns;
+	if (!r->opts.native)
+		n = NULL;
 	if (!r->opts.json_file) {
-		accounts__json(a, &m, r->written, r->format->name, r->opts.command ? stderr : stdout);
+		accounts__json(a, n, &m, r->written, r->format->name, r->opts.command ? stderr : stdout);
 		return fflush(r->opts.command ? stderr : stdout) ? err__errno(e, -errno, "writing the accounts") : 0;
 	}
-	accounts__json(a, &m, r->written, r->format->name, output__file(r->json));
+	accounts__json(a, n, &m, r->written, r->format->name, output__file(r->json));
 	return output__commit(take_ptr(r->json), e);
 }
 
@@ -311,14 +313,14 @@ static void print_tables(const struct unwinds_counts *t)
 static int finish(struct run *r, struct err *e)
 {
 	struct profile_accounts whole;
-	struct unwinds_counts tables;
+	struct collect_native native;
 	bool any;
 	int err = 0;
 
 	r->profile = collect__take_profile(r->collect);
 	r->duration_ns += profile__meta(r->profile)->duration_ns;
 	collect__accounts(r->collect, &whole);
-	collect__unwinding(r->collect, &tables);
+	collect__native(r->collect, &native);
 	collect__free(take_ptr(r->collect));
 	if (stop__gave_up())
 		return err__set(e, -EINTR, "given up; nothing written");
@@ -326,14 +328,14 @@ static int finish(struct run *r, struct err *e)
 	if (any)
 		err = write_profile(r, r->profile, take_ptr(r->output), e);
 	if (!err)
-		err = write_json(r, &whole, e);
+		err = write_json(r, &whole, &native, e);
 	if (!err && !r->written)
 		return err__set(e, -ENODATA,
 				"no sample was taken: the processes were idle or ran no Python; nothing written");
 	if (!r->opts.quiet && !err && any)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (r->opts.verbose)
-		print_tables(&tables);
+		print_tables(&native.tables);
 	if (!r->opts.quiet)
 		accounts__print(&whole, stderr);
 	return err;

@@ -70,8 +70,13 @@ void collect__accounts(struct collect *c, struct profile_accounts *out);
 uint64_t collect__elapsed_ns(const struct collect *c);
 uint64_t collect__live_processes(const struct collect *c);
 uint32_t collect__cpus(const struct collect *c);
-/* The unwind tables of native code; all zeros where there are none. */
-void collect__unwinding(const struct collect *c, struct unwinds_counts *out);
+/* What native stacks took; all zeros where there are none. */
+struct collect_native {
+	struct unwinds_counts tables;
+	uint64_t finished;  /* samples that were taken before a table was there, and whose stacks were completed later */
+	uint64_t map_bytes; /* memory of the kernel for all BPF maps, those of the tables included */
+};
+void collect__native(const struct collect *c, struct collect_native *out);
 
 /* What the user should know of an interpreter that was met, one line, each told once; NULL: nothing new. See interps.h. */
 const char *collect__next_notice(struct collect *c);

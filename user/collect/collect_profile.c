@@ -222,11 +222,14 @@ uint32_t collect__cpus(const struct collect *c)
 	return c->cpus;
 }
 
-void collect__unwinding(const struct collect *c, struct unwinds_counts *out)
+void collect__native(const struct collect *c, struct collect_native *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (c->unwinds)
-		unwinds__counts(c->unwinds, out);
+	if (!c->unwinds)
+		return;
+	unwinds__counts(c->unwinds, &out->tables);
+	out->map_bytes = kernel__map_bytes(c->kernel) + out->tables.block_bytes;
+	out->finished = c->rests ? rests__finished(c->rests) : 0;
 }
 
 void collect__note(struct collect *c, const char *line)

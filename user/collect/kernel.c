@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "collect/loadlog.h"
+#include "collect/mapmemory.h"
 #include "pybpf.skel.h"
 
 #define MAX_LAYOUTS 256
@@ -435,6 +436,16 @@ int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs)
 		*runs += info.run_cnt;
 	}
 	return 0;
+}
+
+uint64_t kernel__map_bytes(const struct kernel *k)
+{
+	struct bpf_map *map;
+	uint64_t bytes = 0;
+
+	bpf_object__for_each_map(map, k->skel->obj)
+		bytes += mapmemory__of(bpf_map__fd(map));
+	return bytes;
 }
 
 int kernel__ring_fd(struct kernel *k)

@@ -98,6 +98,8 @@ uint32_t kernel__files_missed(const struct kernel *k);
 
 /* Sums over all CPUs; head is meaningless. */
 void kernel__counters(const struct kernel *k, struct cpu_shared *sum);
+/* Memory of the kernel for all maps, bytes, as far as it tells (memlock in /proc/self/fdinfo, since 4.11). */
+uint64_t kernel__map_bytes(const struct kernel *k);
 /* Time and number of runs of all programs since the load. */
 int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs);
 

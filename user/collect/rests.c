@@ -54,6 +54,7 @@ struct rests {
 	struct unwinds *unwinds;
 	struct hmap by_name; /* the kernel's name of the stack -> struct rest * */
 	size_t bytes;
+	uint64_t finished;
 };
 
 struct rests *rests__new(struct spaces *spaces, struct unwinds *unwinds)
@@ -303,7 +304,13 @@ static bool finish_one(struct rests *all, struct rest *r, bool last)
 		return false;
 	if (n)
 		extend(r, frames, n, outcome);
+	all->finished += r->stack->native_outcome == PYBPF_OK;
 	return true;
+}
+
+uint64_t rests__finished(const struct rests *all)
+{
+	return all->finished;
 }
 
 void rests__finish(struct rests *all, struct recorder *to, bool last)

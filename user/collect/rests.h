@@ -32,6 +32,9 @@ bool rests__hold(struct rests *all, const struct rec_sample *sample);
  */
 void rests__finish(struct rests *all, struct recorder *r, bool last);
 
+/* Of how many the stack became complete here. */
+uint64_t rests__finished(const struct rests *all);
+
 /* How many are held. As long as there are some, nothing of their processes may be forgotten. */
 size_t rests__count(const struct rests *all);
 

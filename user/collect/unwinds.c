@@ -570,7 +570,8 @@ void unwinds__counts(struct unwinds *u, struct unwinds_counts *out)
 {
 	pthread_mutex_lock(&u->lock);
 	*out = u->counts;
-	out->kernel_bytes = (uint64_t)u->blocks * sizeof(struct unwind_block) +
+	out->block_bytes = (uint64_t)u->blocks * sizeof(struct unwind_block);
+	out->kernel_bytes = out->block_bytes +
 			    (uint64_t)u->fds.max_pages * sizeof(struct unwind_page) +
 			    (uint64_t)u->fds.max_rules * sizeof(struct unwind_rule) +
 			    (uint64_t)u->fds.max_tables * sizeof(struct unwind_table_info) +

@@ -51,6 +51,7 @@ struct unwinds_counts {
 	uint32_t dropped; /* tables that had to make room for others */
 	uint64_t rows, rules, pages;
 	uint64_t kernel_bytes; /* memory of the kernel that they take */
+	uint64_t block_bytes;  /* of that, what is in no map that the BPF program names */
 	uint64_t build_ns;
 };
 void unwinds__counts(struct unwinds *u, struct unwinds_counts *out);
