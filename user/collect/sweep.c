@@ -39,11 +39,12 @@ static void sweep_described(struct kernel *k)
 
 void collect__make_room(struct collect *c)
 {
-	uint32_t count = binaries__count(c->binaries);
 	_cleanup_free_ bool *in_use = NULL;
+	uint32_t count;
 
 	if (!c->unwinds || !unwinds__wants_room(c->unwinds))
 		return;
+	count = binaries__count(c->binaries);
 	in_use = calloc(count + 1, sizeof(*in_use));
 	if (!in_use)
 		return;
