@@ -42,7 +42,7 @@ void collect__make_room(struct collect *c)
 	_cleanup_free_ bool *in_use = NULL;
 	uint32_t count;
 
-	if (!c->unwinds || !unwinds__wants_room(c->unwinds))
+	if (!c->unwinds || !unwinds__wants_room(c->unwinds)) /* without native frames there are no binaries either */
 		return;
 	count = binaries__count(c->binaries);
 	in_use = calloc(count + 1, sizeof(*in_use));
