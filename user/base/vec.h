@@ -34,6 +34,24 @@ int vec__grow(void **data, size_t *cap, size_t want, size_t size);
 	})
 #define vec__foreach(v, it)                                                                        \
 	for (__typeof__((v)->data) it = (v)->data; it && it < (v)->data + (v)->len; it++)
+/*
+ * How many elements there are for which the condition on the pointer `it` holds, when all of them come first: found by
+ * halving. In a list that is sorted by .start, vec__count_first(&v, it, it->start <= addr) is the index behind the last that
+ * begins at the address or before.
+ */
+#define vec__count_first(v, it, condition)                                                         \
+	({                                                                                         \
+		size_t low_ = 0, high_ = (v)->len;                                                 \
+		while (low_ < high_) {                                                             \
+			size_t middle_ = low_ + (high_ - low_) / 2;                                \
+			__typeof__(&(v)->data[0]) it = (v)->data + middle_;                        \
+			if (condition)                                                             \
+				low_ = middle_ + 1;                                                \
+			else                                                                       \
+				high_ = middle_;                                                   \
+		}                                                                                  \
+		low_;                                                                              \
+	})
 #define vec__free(v)                                                                               \
 	do {                                                                                       \
 		free((v)->data);                                                                   \

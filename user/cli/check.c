@@ -127,33 +127,18 @@ static int print_text(struct probe_list *list, bool possible)
 	return err;
 }
 
-enum { OPT_JSON = 1 };
-
 static const struct cli_option options[] = {
-	{0, "json", NULL, "an array of objects on standard output", OPT_JSON, "Options", NULL},
+	{0, "json", NULL, "an array of objects on standard output", OPT_JSON_ONLY, "Options", NULL},
 	{0},
 };
-
-static int take(void *arg, int id, const char *value, struct err *e)
-{
-	bool *json = arg;
-
-	(void)value;
-	(void)e;
-	*json = id == OPT_JSON;
-	return 0;
-}
 
 static int run_check(int argc, char **argv)
 {
 	struct probe_list list = {0};
 	bool json = false, possible = true;
 	struct err e = {0};
-	int rest, err;
+	int err = cli__parse_json(&command_check, argc, argv, &json, &e);
 
-	err = cli__parse(&command_check, argc, argv, &rest, take, &json, &e);
-	if (!err && rest < argc)
-		err = err__set(&e, -EINVAL, "unexpected '%s'", argv[rest]);
 	if (err)
 		return err > 0 ? EXIT_OK : cli__usage("check", &e);
 	err = probe__kernel(&list) ? err__errno(&e, -ENOMEM, "checking") : check_interpreters(&list, &e);
@@ -163,8 +148,8 @@ static int run_check(int argc, char **argv)
 		print_json(&list);
 	else if (!err && print_text(&list, possible))
 		err = err__errno(&e, -ENOMEM, "checking");
-	if (!err && (fflush(stdout) || ferror(stdout)))
-		err = err__errno(&e, errno ? -errno : -EIO, "writing the findings");
+	if (!err)
+		err = cli__finish_stdout("the findings", &e);
 	vec__free(&list);
 	if (err)
 		return cli__fail(cli__status_of(err), &e);

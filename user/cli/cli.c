@@ -91,6 +91,32 @@ int cli__parse(const struct command *c, int argc, char **argv, int *rest,
 	return 0;
 }
 
+static int take_json(void *arg, int id, const char *value, struct err *e)
+{
+	bool *json = arg;
+
+	(void)value;
+	(void)e;
+	*json = id == OPT_JSON_ONLY;
+	return 0;
+}
+
+int cli__parse_json(const struct command *c, int argc, char **argv, bool *json, struct err *e)
+{
+	int rest, err = cli__parse(c, argc, argv, &rest, take_json, json, e);
+
+	if (!err && rest < argc)
+		err = err__set(e, -EINVAL, "unexpected '%s'", argv[rest]);
+	return err;
+}
+
+int cli__finish_stdout(const char *what, struct err *e)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return 0;
+	return err__errno(e, errno ? -errno : -EIO, "writing %s", what);
+}
+
 int cli__usage(const char *command, const struct err *e)
 {
 	fprintf(stderr, "pybpf%s%s: %s; try 'pybpf%s%s --help'\n", *command ? " " : "", command, e->text,

@@ -51,6 +51,13 @@ const struct command *command__find(const char *word, struct err *e); /* by name
 int cli__parse(const struct command *c, int argc, char **argv, int *rest,
 	       int (*take)(void *arg, int id, const char *value, struct err *e), void *arg, struct err *e);
 
+/* The same of a command whose only option is --json, with the id OPT_JSON_ONLY, and which takes nothing else. */
+enum { OPT_JSON_ONLY = 1 };
+int cli__parse_json(const struct command *c, int argc, char **argv, bool *json, struct err *e);
+
+/* Standard output is complete: 0, or -errno with *e saying that `what` could not be written. */
+int cli__finish_stdout(const char *what, struct err *e);
+
 /* `pybpf COMMAND: text` on standard error, with `try 'pybpf COMMAND --help'` for usage errors. Return the status. */
 int cli__usage(const char *command, const struct err *e);
 int cli__fail(enum exit_status status, const struct err *e);

@@ -401,33 +401,18 @@ static int table__print(struct table *t)
 
 /* ---- the command */
 
-enum { OPT_JSON = 1 };
-
 static const struct cli_option options[] = {
-	{0, "json", NULL, "an array of objects, one a process, on standard output", OPT_JSON, "Options", NULL},
+	{0, "json", NULL, "an array of objects, one a process, on standard output", OPT_JSON_ONLY, "Options", NULL},
 	{0},
 };
-
-static int take(void *arg, int id, const char *value, struct err *e)
-{
-	bool *json = arg;
-
-	(void)value;
-	(void)e;
-	*json = id == OPT_JSON;
-	return 0;
-}
 
 static int run_list(int argc, char **argv)
 {
 	struct table t = {0};
 	struct err e = {0};
 	bool json = false;
-	int rest, err;
+	int err = cli__parse_json(&command_list, argc, argv, &json, &e);
 
-	err = cli__parse(&command_list, argc, argv, &rest, take, &json, &e);
-	if (!err && rest < argc)
-		err = err__set(&e, -EINVAL, "unexpected '%s'", argv[rest]);
 	if (err)
 		return err > 0 ? EXIT_OK : cli__usage("list", &e);
 	err = table__fill(&t, &e);
@@ -435,8 +420,8 @@ static int run_list(int argc, char **argv)
 		table__json(&t);
 	else if (!err && table__print(&t))
 		err = err__errno(&e, -ENOMEM, "listing processes");
-	if (!err && (fflush(stdout) || ferror(stdout)))
-		err = err__errno(&e, errno ? -errno : -EIO, "writing the list");
+	if (!err)
+		err = cli__finish_stdout("the list", &e);
 	if (!err && t.hidden)
 		fprintf(stderr, "pybpf: %u of %u processes could not be looked into: %s\n", t.hidden, t.seen,
 			geteuid() ? "they are not yours; run as root to see all" : "the system forbids it");

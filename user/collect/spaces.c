@@ -246,17 +246,7 @@ void spaces__flush(struct spaces *all)
 /* The index of the first mapping that ends above addr. */
 static size_t lower_bound(const struct space *s, uint64_t addr)
 {
-	size_t low = 0, high = s->maps.len;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (s->maps.data[middle].end > addr)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	return vec__count_first(&s->maps, it, it->end <= addr);
 }
 
 const struct code_map *space__find(const struct space *s, uint64_t addr)

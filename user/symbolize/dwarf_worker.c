@@ -63,16 +63,8 @@ static void sort(struct ranges *r)
 /* The last to start of those that hold the address: linkers leave discarded code at 0, where it overlaps with other code. */
 static const struct range *find(const struct ranges *r, uint64_t addr)
 {
-	size_t low = 0, high = r->list.len;
+	size_t low = vec__count_first(&r->list, it, it->start <= addr);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (r->list.data[mid].start <= addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
 	for (int i = 0; i < MAX_BACK && low; i++) {
 		if (addr < r->list.data[--low].end)
 			return &r->list.data[low];

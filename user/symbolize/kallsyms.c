@@ -245,20 +245,12 @@ int kallsyms__load(struct kallsyms *k, bool again, struct err *e)
 int kallsyms__find(struct kallsyms *k, uint64_t addr, bool is_return, const char **name, const char **module)
 {
 	const struct table *t = &k->table;
-	size_t low = 0, high;
+	size_t low;
 
 	if (kallsyms__load(k, false, NULL) || !addr)
 		return -ENOENT;
 	addr -= is_return;
-	high = t->functions.len;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (t->functions.data[mid].addr <= addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
+	low = vec__count_first(&t->functions, it, it->addr <= addr);
 	if (!low || addr - t->functions.data[low - 1].addr >= MAX_FUNCTION)
 		return -ENOENT;
 	*name = t->names.data + t->functions.data[low - 1].name;

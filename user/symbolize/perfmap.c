@@ -223,19 +223,9 @@ static int settle(struct perfmap *m)
 /* The latest that has the address. */
 static const struct entry *find(const struct perfmap *m, uint64_t addr)
 {
-	size_t low = 0, high = m->entries.len;
+	size_t low = vec__count_first(&m->entries, it, it->start <= addr);
 	const struct entry *best = NULL;
-	uint32_t at;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (m->entries.data[mid].start <= addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	at = low ? (uint32_t)low - 1 : NONE;
+	uint32_t at = low ? (uint32_t)low - 1 : NONE;
 	for (int i = 0; i < MAX_OVERLAP && at != NONE; i++, at = m->entries.data[at].outer) {
 		const struct entry *e = &m->entries.data[at];
 

@@ -122,17 +122,9 @@ void plt__free(struct plt *p)
 
 static const struct slot *find_slot(const struct plt *p, uint64_t addr)
 {
-	size_t low = 0, high = p->slots.len;
+	size_t at = vec__count_first(&p->slots, it, it->addr < addr);
 
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (p->slots.data[mid].addr < addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low < p->slots.len && p->slots.data[low].addr == addr ? &p->slots.data[low] : NULL;
+	return at < p->slots.len && p->slots.data[at].addr == addr ? &p->slots.data[at] : NULL;
 }
 
 /* jmp *slot(%rip), maybe behind endbr64 and bnd; or, where the linker left the jump to .plt.sec, push of the relocation's number. */

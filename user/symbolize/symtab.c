@@ -369,20 +369,13 @@ static int name_of(const struct symtab *t, size_t at, struct str *name)
 
 int symtab__find(const struct symtab *t, uint64_t addr, bool sized, struct str *name)
 {
-	size_t low = 0, high = t->functions.len;
 	uint32_t at;
+	size_t low;
 
 	if (addr < t->base || addr - t->base > UINT32_MAX)
 		return -ENOENT;
 	addr -= t->base;
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (t->functions.data[mid].start <= addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
+	low = vec__count_first(&t->functions, it, it->start <= addr);
 	for (at = low ? (uint32_t)low - 1 : NONE; at != NONE; at = t->functions.data[at].outer) {
 		const struct function *f = &t->functions.data[at];
 

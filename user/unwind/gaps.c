@@ -23,17 +23,7 @@ struct gaps {
 /* The first entry that starts behind the address. */
 static size_t entry_behind(const struct cfi *cfi, uint64_t addr)
 {
-	size_t low = 0, high = cfi->fdes.len;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (cfi->fdes.data[middle].start <= addr)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return vec__count_first(&cfi->fdes, it, it->start <= addr);
 }
 
 static int add_symbols(struct gaps *g, const Elf64_Sym *symbols, size_t n)
