@@ -10,21 +10,15 @@
 #include <time.h>
 
 #include <bpf/bpf.h>
-#if !__has_include(<bpf/libbpf_version.h>) /* libbpf before 0.8 (Ubuntu 22.04) has another name for it */
-#define bpf_map_create(type, name, key_size, value_size, entries, opts)                                            \
-	bpf_create_map(type, (int)(key_size), (int)(value_size), entries, 0)
-#endif
 
 #include "base/cleanup.h"
 #include "base/vec.h"
+#include "collect/unwind_arrays.h"
 #include "sys/elf.h"
 #include "unwind/cache.h"
 #include "unwind/table.h"
 
-#define SPARE_BLOCKS 8  /* 512 KB, more than a libpython and a libc take */
-#define WORTH_WHILE  8  /* what dropped tables must give back: the n-th part of all rows */
-#define GRACE_US     20000 /* no walk takes longer that has found a table before it was dropped */
-#define SPARE_MAX    64 /* where there are many tables: 4 MB */
+#define WORTH_WHILE 8 /* what dropped tables must give back: the n-th part of all rows */
 
 struct request {
 	uint32_t id; /* of the binary, and of its table in the kernel */
@@ -43,7 +37,6 @@ struct asked {
 };
 
 struct unwinds {
-	struct kernel_unwind_maps fds;
 	pthread_t thread;
 	bool started;
 
@@ -57,147 +50,10 @@ struct unwinds {
 	struct unwinds_counts counts;
 	uint32_t blocks; /* in use */
 
-	/* the thread's own: tables of earlier runs (NULL where there can be none), how far the kernel's arrays are filled */
+	/* the thread's own: tables of earlier runs (NULL where there can be none), and the kernel's arrays */
 	struct unwind_cache *cache;
-	uint32_t pages, rules;
-	uint32_t block;     /* the block being filled, + 1; 0: none yet */
-	uint32_t block_len; /* rows in it */
-	struct vec(int) made; /* the kernel's blocks; -1 once they are full */
-	struct unwind_block rows;
+	struct unwind_arrays arrays;
 };
-
-/* Elements [first, first + n) of an array map. */
-static int put_array(int fd, uint32_t first, uint32_t n, const void *values)
-{
-	uint32_t *keys = malloc((n + 1) * sizeof(*keys));
-	int err;
-
-	if (!keys)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++)
-		keys[i] = first + i;
-	err = n ? bpf_map_update_batch(fd, keys, values, &n, NULL) : 0;
-	free(keys);
-	return err;
-}
-
-/* How many to have in hand: the more there are, the more are wanted soon. */
-static uint32_t spare_blocks(const struct unwinds *u)
-{
-	uint32_t n = u->block / 2;
-
-	return n < SPARE_BLOCKS ? SPARE_BLOCKS : n < SPARE_MAX ? n : SPARE_MAX;
-}
-
-/*
- * Blocks more for the kernel, empty. Putting them into their map waits until all BPF programs that run have ended, 10-20 ms
- * (kernel/bpf/syscall.c, maybe_wait_bpf_programs), once for all from 5.19 on: they are made before they are needed.
- */
-static int make_blocks(struct unwinds *u)
-{
-	uint32_t first = (uint32_t)u->made.len, keys[SPARE_MAX], n = spare_blocks(u), done;
-	int fds[SPARE_MAX], err = 0;
-
-	if (first >= u->fds.max_blocks || vec__reserve(&u->made, first + n))
-		return -ENOSPC;
-	if (n > u->fds.max_blocks - first)
-		n = u->fds.max_blocks - first;
-	for (done = 0; done < n; done++) {
-		keys[done] = first + done;
-		fds[done] = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(struct unwind_block), 1, NULL);
-		if (fds[done] < 0)
-			break;
-	}
-	n = done;
-	if (!n)
-		return -ENOMEM;
-	if (bpf_map_update_batch(u->fds.blocks, keys, fds, &done, NULL)) {
-		for (done = 0; done < n && !err; done += !err)
-			err = bpf_map_update_elem(u->fds.blocks, &keys[done], &fds[done], BPF_ANY);
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		if (i >= done || vec__push(&u->made, fds[i]))
-			close(fds[i]);
-	}
-	return done ? 0 : err;
-}
-
-/* Writes the block that is being filled. Rows that are there already stay as they are, also while they are read. */
-static int put_block(struct unwinds *u)
-{
-	uint32_t zero = 0;
-
-	return u->block ? bpf_map_update_elem(u->made.data[u->block - 1], &zero, &u->rows, BPF_ANY) : 0;
-}
-
-/* Opens a block that was filled before. */
-static int reopen_block(struct unwinds *u, uint32_t index)
-{
-	uint32_t id;
-	int fd, err = bpf_map_lookup_elem(u->fds.blocks, &index, &id);
-
-	if (err)
-		return err;
-	fd = bpf_map_get_fd_by_id(id);
-	if (fd < 0)
-		return fd;
-	u->made.data[index] = fd;
-	return 0;
-}
-
-/* Room for n rows that lie side by side; the block before is written when it is full. */
-static int room_for(struct unwinds *u, uint32_t n)
-{
-	int err;
-
-	if (n > UNWIND_BLOCK_ROWS)
-		return -E2BIG;
-	if (u->block && u->block_len + n <= UNWIND_BLOCK_ROWS)
-		return 0;
-	err = put_block(u);
-	if (!err && u->made.len <= u->block)
-		err = make_blocks(u);
-	if (!err && u->made.data[u->block] < 0)
-		err = reopen_block(u, u->block);
-	if (err)
-		return err;
-	if (u->block) {
-		close(u->made.data[u->block - 1]);
-		u->made.data[u->block - 1] = -1;
-	}
-	u->block++;
-	u->block_len = 0;
-	memset(&u->rows, 0, sizeof(u->rows));
-	return 0;
-}
-
-/* Rows and rules first, then the pages that lead to them; nothing leads to the pages yet. */
-static int put_table(struct unwinds *u, const struct unwind_table *t)
-{
-	_cleanup_free_ struct unwind_page *pages = calloc(t->npages + 1, sizeof(*pages));
-	int err;
-
-	if (!pages)
-		return -ENOMEM;
-	if (t->npages > u->fds.max_pages - u->pages || t->nrules > u->fds.max_rules - u->rules)
-		return -ENOSPC;
-	for (uint32_t i = 0; i < t->npages; i++) {
-		uint32_t first = t->pages[i], n = t->pages[i + 1] - first;
-
-		err = room_for(u, n);
-		if (err)
-			return err;
-		memcpy(u->rows.rows + u->block_len, t->rows + first, n * sizeof(*t->rows));
-		pages[i] = (struct unwind_page){u->block - 1, (uint16_t)u->block_len, (uint16_t)n};
-		u->block_len += n;
-	}
-	err = put_block(u);
-	if (!err)
-		err = put_array(u->fds.rules, u->rules, t->nrules, t->rules);
-	if (!err)
-		err = put_array(u->fds.pages, u->pages, t->npages, pages);
-	return err;
-}
 
 static uint64_t now_ns(void)
 {
@@ -258,22 +114,11 @@ static void make_table(struct unwinds *u, const struct request *r)
 		info.state = UNWIND_TABLE_REFUSED;
 	if (!err) {
 		rows = table->nrows;
-		err = put_table(u, table);
-	}
-	if (!err) {
-		info = (struct unwind_table_info){
-			.text_start = table->text_start,
-			.page_base = u->pages,
-			.page_count = table->npages,
-			.rule_base = u->rules,
-			.state = UNWIND_TABLE_READY,
-		};
-		u->pages += table->npages;
-		u->rules += table->nrules;
+		err = unwind_arrays__put(&u->arrays, table, &info);
 	}
 	if (err == -ENOSPC) /* until it is known whether others can make room */
 		info.state = UNWIND_TABLE_PENDING;
-	if (bpf_map_update_elem(u->fds.tables, &r->id, &info, BPF_ANY) && !err)
+	if (bpf_map_update_elem(u->arrays.fds.tables, &r->id, &info, BPF_ANY) && !err)
 		err = -ENOSPC;
 	made(u, r->id, &table, err == -ENOSPC ? 0 : err);
 	pthread_mutex_lock(&u->lock);
@@ -290,22 +135,11 @@ static void make_table(struct unwinds *u, const struct request *r)
 	} else {
 		u->counts.absent++;
 	}
-	u->counts.rules = u->rules;
-	u->counts.pages = u->pages;
-	u->blocks = u->block;
+	u->counts.rules = u->arrays.rules;
+	u->counts.pages = u->arrays.pages;
+	u->blocks = u->arrays.block;
 	pthread_mutex_unlock(&u->lock);
 	unwind_table__free(table);
-}
-
-/* The arrays are filled from the beginning. Walks that have found a table in them end first. */
-static void begin_anew(struct unwinds *u)
-{
-	usleep(GRACE_US);
-	if (u->block && u->made.data[u->block - 1] >= 0) {
-		close(u->made.data[u->block - 1]);
-		u->made.data[u->block - 1] = -1;
-	}
-	u->pages = u->rules = u->block = u->block_len = 0;
 }
 
 static void *work(void *arg)
@@ -322,7 +156,7 @@ static void *work(void *arg)
 
 		while (!u->queue.len && !u->begin_anew && !u->stop) {
 			pthread_mutex_unlock(&u->lock);
-			spare = u->made.len < u->block + spare_blocks(u) / 2 && !make_blocks(u);
+			spare = unwind_arrays__spare(&u->arrays);
 			pthread_mutex_lock(&u->lock);
 			u->ready |= !spare;
 			if (u->ready)
@@ -336,7 +170,7 @@ static void *work(void *arg)
 			u->begin_anew = false;
 			u->busy = true;
 			pthread_mutex_unlock(&u->lock);
-			begin_anew(u);
+			unwind_arrays__empty(&u->arrays);
 			pthread_mutex_lock(&u->lock);
 			u->busy = false;
 			continue;
@@ -368,7 +202,7 @@ int unwinds__new(struct kernel *k, struct unwinds **out, struct err *e)
 
 	if (!u)
 		return err__errno(e, -ENOMEM, "starting to unwind");
-	kernel__unwind_maps(k, &u->fds);
+	unwind_arrays__init(&u->arrays, k);
 	pthread_mutex_init(&u->lock, NULL);
 	pthread_cond_init(&u->wanted, NULL);
 	pthread_condattr_init(&attr);
@@ -407,11 +241,7 @@ void unwinds__free(struct unwinds *u)
 	vec__foreach(&u->asked, a)
 		unwind_table__free(a->table);
 	vec__free(&u->asked);
-	vec__foreach(&u->made, fd) {
-		if (*fd >= 0)
-			close(*fd);
-	}
-	vec__free(&u->made);
+	unwind_arrays__end(&u->arrays);
 	unwind_cache__close(u->cache);
 	free(u);
 }
@@ -486,7 +316,7 @@ static void give_up_waiting(struct unwinds *u)
 
 	for (uint32_t id = 0; id < u->asked.len; id++) {
 		if (u->asked.data[id].waits)
-			bpf_map_update_elem(u->fds.tables, &id, &none, BPF_ANY);
+			bpf_map_update_elem(u->arrays.fds.tables, &id, &none, BPF_ANY);
 		u->asked.data[id].waits = false;
 	}
 }
@@ -504,7 +334,7 @@ static void drop_all(struct unwinds *u, const bool *in_use, size_t count)
 		if (a->err)
 			continue;
 		u->counts.dropped += had && !used;
-		bpf_map_update_elem(u->fds.tables, &id, &pending, BPF_ANY);
+		bpf_map_update_elem(u->arrays.fds.tables, &id, &pending, BPF_ANY);
 		a->made = a->queued = a->waits = false;
 		a->rows = 0;
 		if (used && !vec__push(&u->queue, (struct request){.id = id, .fd = a->fd}))
@@ -572,9 +402,9 @@ void unwinds__counts(struct unwinds *u, struct unwinds_counts *out)
 	*out = u->counts;
 	out->block_bytes = (uint64_t)u->blocks * sizeof(struct unwind_block);
 	out->kernel_bytes = out->block_bytes +
-			    (uint64_t)u->fds.max_pages * sizeof(struct unwind_page) +
-			    (uint64_t)u->fds.max_rules * sizeof(struct unwind_rule) +
-			    (uint64_t)u->fds.max_tables * sizeof(struct unwind_table_info) +
-			    (uint64_t)u->fds.max_mappings * sizeof(struct unwind_mapping);
+			    (uint64_t)u->arrays.fds.max_pages * sizeof(struct unwind_page) +
+			    (uint64_t)u->arrays.fds.max_rules * sizeof(struct unwind_rule) +
+			    (uint64_t)u->arrays.fds.max_tables * sizeof(struct unwind_table_info) +
+			    (uint64_t)u->arrays.fds.max_mappings * sizeof(struct unwind_mapping);
 	pthread_mutex_unlock(&u->lock);
 }

@@ -25,8 +25,8 @@ void unwinds__free(struct unwinds *u);
 void unwinds__request(struct unwinds *u, const struct binary *b);
 
 /*
- * The table of a file for user space itself: 0 and *out, valid until unwinds__drop_tables; -ENOENT when it has none, -EBADMSG a bad one; -EAGAIN while
- * it is being made or read, which the thread is asked for.
+ * The table of a file for user space itself: 0 and *out, valid until unwinds__drop_tables; -ENOENT when it has none, -EBADMSG
+ * when it has a bad one; -EAGAIN while it is being made or read, which the thread is asked for.
  */
 int unwinds__table(struct unwinds *u, const struct binary *b, const struct unwind_table **out);
 /* Nobody uses the tables any more. */
