@@ -25,6 +25,7 @@ struct task_view {
 #error "pybpf: no thread pointer for this architecture"
 #endif
 
+/* All but thread_pointer. */
 static __always_inline void task_view__current(struct task_view *v)
 {
 	if (HAVE_TASK_BTF) {
@@ -33,7 +34,6 @@ static __always_inline void task_view__current(struct task_view *v)
 		v->pid = task->tgid;
 		v->tid = task->pid;
 		v->mm = (__u64)task->mm;
-		v->thread_pointer = task->TASK_TP(task);
 	} else {
 		struct task_struct *task = (void *)bpf_get_current_task();
 		__u64 id = bpf_get_current_pid_tgid();
@@ -41,6 +41,19 @@ static __always_inline void task_view__current(struct task_view *v)
 		v->pid = id >> 32;
 		v->tid = (__u32)id;
 		v->mm = (__u64)BPF_CORE_READ(task, mm);
+	}
+}
+
+/* Sets thread_pointer, which lies far from the rest of a task: for tasks that are sampled. */
+static __always_inline void task_view__find_thread(struct task_view *v)
+{
+	if (HAVE_TASK_BTF) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		v->thread_pointer = task->TASK_TP(task);
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
 		v->thread_pointer = BPF_CORE_READ(task, TASK_TP(task));
 	}
 }

@@ -29,20 +29,20 @@
  */
 struct scratch {
 	struct cpu_shared shared; /* read by user space through a mapping */
-	__u64 tail; /* as last seen: samples that user space has taken */
-	/* the sampling clock, in ns of ticks that have passed */
-	__u64 clock;
+	/* the sampling clock, in ns of ticks that have passed; here begins what a tick needs of which no sample is taken: a line */
+	__u64 clock __attribute__((aligned(64)));
 	__u64 slot; /* start of the current period */
 	__u64 due;  /* the random moment of the current period at which to sample */
 	__u64 random;
-	__u64 unannounced; /* bytes put into the ring without a wake-up */
 	/* the process that was sampled here last, and the one that was passed over: these need no look-up the next time */
 	__u32 known_pid;
 	__u32 known_generation;
-	struct proc_info known;
 	__u64 other_mm;
 	__u32 other_pid;
 	__u32 other_generation;
+	__u64 unannounced; /* bytes put into the ring without a wake-up */
+	struct proc_info known;
+	__u64 tail; /* as last seen: samples that user space has taken */
 	/* when jiffies were last seen to move */
 	__u64 jiffies;
 	__u64 jiffies_clock; /* `clock` at that moment */

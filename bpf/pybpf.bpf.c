@@ -404,7 +404,9 @@ int on_tick(struct bpf_perf_event_data *ctx)
 	if (!s || !clock__is_due(s))
 		return 0;
 	task_view__current(&task);
-	if (proc__is_wanted(s, &task, cpu))
+	if (proc__is_wanted(s, &task, cpu)) {
+		task_view__find_thread(&task);
 		sample(s, ctx, &task, cpu);
+	}
 	return 0;
 }

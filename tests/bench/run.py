@@ -3,7 +3,7 @@
 """`make bench`: what pybpf costs, as tables; the same as JSON in build/bench/results.json.
 
 usage: run.py   with what is wanted in the environment (or on make's command line):
-    ONLY=a,b        parts: depth, rates, slowdown, user, start, native, tables, memory
+    ONLY=a,b        parts: depth, rates, unwanted, slowdown, user, start, native, tables, memory
     QUICK=1         fewer rounds
     AGAINST=PATH    a second pybpf, measured by turns with this one in `depth` and `native`
 Needs root. What varies is measured by turns and given as the median; other programs of the machine disturb it
@@ -116,6 +116,32 @@ def part_rates(_):
     table("the same against the rate, 20 frames of %s: caches are colder when it is low" % python.id,
           ["rate", "ns a sample", "of a CPU"], rows)
     return out
+
+
+def part_unwanted(_):
+    """-p of a process that does nothing, while others, one or several on each CPU, keep all of them busy."""
+    python, seconds, out, rows = python_for_work(), 1 if QUICK else 4, {}, []
+    for name, command, each in (("C", [os.path.join(BUILD, "tests", "deep"), "20"], 1),
+                                ("one Python a CPU", deep(python)(20), 1), ("four Pythons a CPU", deep(python)(20), 4)):
+        with Targets(Target(command, cpu) for cpu in ALL_CPUS for _ in range(each)) as busy, \
+                Targets([Target(deep(python)(20))]) as idle:
+            for rate in 100, 1000, 10000:
+                with Recorder(PYBPF, "-p", str(idle[0].pid), "-r", str(rate)) as recorder:
+                    recorder.wait_loaded()
+                    for target in busy:
+                        target.go()
+                    time.sleep(0.2)
+                    before = recorder.cost()
+                    time.sleep(seconds)
+                    cost = recorder.cost() - before
+                    for target in busy:
+                        target.stop()
+                out["%s at %d Hz" % (name, rate)] = cost.ns / cost.runs, cost.taken
+        rows.append([name] + ["%.0f" % out["%s at %d Hz" % (name, rate)][0] for rate in (100, 1000, 10000)] +
+                    [sum(taken for key, (_, taken) in out.items() if key.startswith(name))])
+    table("ns of the timer's program when somebody runs who is not wanted, with the two readings of the clock that the kernel "
+          "measures by", ["who runs", "100 Hz", "1000 Hz", "10000 Hz", "samples"], rows)
+    return {key: ns for key, (ns, _) in out.items()}
 
 
 def part_slowdown(spy):
@@ -237,7 +263,8 @@ def part_memory(_):
     return found
 
 
-PARTS = {"depth": part_depth, "rates": part_rates, "slowdown": part_slowdown, "user": part_user, "start": part_start,
+PARTS = {"depth": part_depth, "rates": part_rates, "unwanted": part_unwanted,
+         "slowdown": part_slowdown, "user": part_user, "start": part_start,
          "native": part_native, "tables": part_tables, "memory": part_memory}
 
 

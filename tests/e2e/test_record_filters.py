@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which processes are sampled: --comm, --user, -p, -s, and what starts later or becomes another program."""
 import os
+import pathlib
+
+import pytest
 
 import harness
 
@@ -85,3 +88,72 @@ def test_exec_makes_another_program_of_a_process(any_python, target, tmp_path):
     (first,), (second,) = lines["first"], lines["second"]
     assert first.split(":")[0] == second.split(":")[0]
     assert "before.py" in first and "after.py" in second and "before.py" not in second
+
+
+@pytest.fixture
+def cgroup():
+    """A cgroup of our own, of version 2."""
+    roots = [p for p in map(pathlib.Path, ("/sys/fs/cgroup/unified", "/sys/fs/cgroup")) if (p / "cgroup.procs").exists()]
+    if not roots:
+        pytest.skip("no cgroups of version 2")
+    mine = roots[0] / ("pybpf-test-%d" % os.getpid())
+    mine.mkdir()
+    yield mine
+    for pid in (mine / "cgroup.procs").read_text().split():
+        (roots[0] / "cgroup.procs").write_text(pid)
+    mine.rmdir()
+
+
+# Has a name, a child if it is wanted, and becomes another user.
+PERSON = """
+import os
+name, uid, has_child = _sys.argv[1], int(_sys.argv[2]), _sys.argv[3] == "True"
+with open("/proc/self/comm", "w") as f: f.write(name)
+child = os.fork() if has_child else None
+if uid:
+    os.setgroups([])
+    os.setresuid(uid, uid, uid)
+if child != 0:
+    ready()
+    say(child)
+while True: sum(range(300))
+"""
+
+
+def test_filters_together(any_python, target, cgroup, tmp_path):
+    """Each narrows what the others leave."""
+    red, blue = ("%s-%d" % (word, os.getpid() % 100000) for word in ("red", "blue"))
+    a, b, c = (target(any_python, PERSON, *person) for person in
+               ((red, 0, False), (red, 65534, False), (blue, 65534, True)))
+    child = int([each.hear() for each in (a, b, c)][2])
+    for pid in a.pid, c.pid, child:
+        (cgroup / "cgroup.procs").write_text(str(pid))
+    inside = ["--cgroup", "/" + cgroup.name]
+    for number, (options, expected) in enumerate((
+            (["--comm", red, "--user", "nobody"], {b.pid}),
+            (["-p", "%d,%d" % (a.pid, b.pid), "--user", "nobody"], {b.pid}),
+            (["-p", "%d,%d" % (a.pid, c.pid), "--comm", red], {a.pid}),
+            (["-p", c.pid, "-s", "--comm", blue, "--user", "65534"], {c.pid, child}),
+            (["-p", c.pid, "--comm", blue], {c.pid}),
+            (["-p", a.pid, "-s", "--user", "nobody"], set()),
+            (inside, {a.pid, c.pid, child}),
+            ([*inside, "--user", "nobody"], {c.pid, child}),
+            ([*inside, "-p", "%d,%d" % (a.pid, b.pid)], {a.pid}),
+            ([*inside, "-p", c.pid, "-s", "--comm", red], set()))):
+        found = sampled("--per-process", *options, busy=[a, b, c], output=tmp_path / ("%d.raw" % number))
+        assert found == expected, (options, found, {"a": a.pid, "b": b.pid, "c": c.pid, "child": child})
+
+
+def test_an_idle_target_among_busy_programs(any_python, target, tmp_path):
+    """Those that nobody asked for leave no trace: no sample, no record of any kind."""
+    idle, busy = target(any_python, "ready()\nhear()\n"), [target(any_python, SPIN) for _ in range(os.cpu_count() + 1)]
+    with harness.Recording("-p", idle.pid, "-r", 1000, "--json", output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        for program in busy:
+            harness.wait_busy(program.pid, 0.2)
+        result = recording.stop()
+    accounts = result.accounts
+    assert result.status == 3, result
+    assert accounts["cost"]["bpf_runs"] > 200, accounts
+    assert accounts["samples"] == {"taken": 0, "written": 0, "lost": 0, "truncated": 0}, accounts
+    assert not any(accounts[what] for what in ("processes", "threads", "stacks", "code_objects")), accounts
