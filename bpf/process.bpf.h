@@ -95,6 +95,8 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 			struct unwind_space copy = *space;
 
 			bpf_map_update_elem(&spaces, &pid, &copy, BPF_ANY);
+		} else { /* of an earlier process with this pid, published when it had just ended */
+			bpf_map_delete_elem(&spaces, &pid);
 		}
 	}
 	p = bpf_map_lookup_elem(&procs, &ppid);

@@ -56,7 +56,7 @@ def pids_in(map_id):
 @pytest.mark.parametrize("native", [False, True])
 def test_exec_churn_leaves_nothing_behind(native, any_python, target, tmp_path):
     program = target(any_python, CHURN)
-    options = ["--all-python", "-r", 500] + ["-n"] * native
+    options = ["-p", program.pid, "-s", "-r", 500] + ["-n"] * native
     with harness.Recording(*options, output=tmp_path / "out.raw") as recording:
         recording.sampling()
         program.say("go")

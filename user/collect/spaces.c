@@ -2,6 +2,7 @@
 #include "collect/spaces.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -415,6 +416,11 @@ void spaces__on_exec(struct spaces *all, uint32_t pid)
 
 void spaces__on_exit(struct spaces *all, uint32_t pid)
 {
+	const struct space *s = find(all, pid);
+
+	/* the kernel has forgotten it, but it may have been published since */
+	if (s && s->published && kill((pid_t)pid, 0) && errno == ESRCH)
+		bpf_map_delete_elem(all->fds.spaces, &pid);
 	forget(all, pid);
 }
 
