@@ -247,7 +247,7 @@ __noinline int native_batch(__u32 cpu)
 		return 1;
 	for (int i = 0; i < NATIVE_BATCH; i++) {
 		__u32 n = s->native_count;
-		__u64 cut = 0, pc = s->native.pc;
+		__u64 cut = 0, pc = s->native.pc, sp = s->native.sp;
 		struct raw_frame *out = native__frame(s, n);
 
 		if (n >= PYBPF_MAX_NATIVE) {
@@ -266,7 +266,7 @@ __noinline int native_batch(__u32 cpu)
 			s->native_outcome = outcome;
 			return 1;
 		}
-		if (s->entry && s->entry < s->native.cfa) {
+		if (s->entry >= sp && s->entry < s->native.cfa) {
 			cut = s->entries[s->entry_next & (MAX_ENTRIES - 1)].count + 1;
 			s->entry_next++;
 			s->entry = native__next_entry(s);

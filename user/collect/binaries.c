@@ -164,6 +164,8 @@ static int add(struct binaries *b, int fd, pid_t pid, const char *path, struct b
 		const char *slash = strrchr(fresh->path, '/');
 
 		fresh->name = slash ? slash + 1 : fresh->path;
+		/* the extension module of greenlet; before 1.0 it was a module by itself */
+		fresh->greenlets = !strncmp(fresh->name, "_greenlet.", 10) || !strncmp(fresh->name, "greenlet.", 9);
 		fresh->id = (uint32_t)b->list.len;
 		err = b->list.len < MAX_BINARIES ? vec__push(&b->list, fresh) : -ENOSPC;
 	}

@@ -27,6 +27,7 @@ struct binary {
 	struct binary_range {
 		uint64_t start, end;
 	} evaluator, evaluator_cold;
+	bool greenlets; /* its code gives pieces of code a stack of their own */
 };
 
 struct binaries;

@@ -164,6 +164,14 @@ bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_
 	return inside(&map->binary->evaluator, addr) || inside(&map->binary->evaluator_cold, addr);
 }
 
+bool natives__is_greenlet(const struct natives *n, struct space *space, uint64_t addr)
+{
+	const struct code_map *map = space ? space__find(space, addr - 1) : NULL;
+
+	(void)n;
+	return map && map->binary && map->binary->greenlets;
+}
+
 static uint64_t size_of(const struct binary_range *r)
 {
 	return r->end - r->start;

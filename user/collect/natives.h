@@ -30,6 +30,8 @@ int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact);
 bool natives__keeps_evaluator(const struct natives *n);
 /* Whether a return address lies in the evaluator, _PyEval_EvalFrameDefault, of CPython up to 3.10. */
 bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_t addr);
+/* Whether a return address lies in the code of greenlet, which begins new stacks. */
+bool natives__is_greenlet(const struct natives *n, struct space *space, uint64_t addr);
 /*
  * Whether `inner`, which was called from the evaluator at `addr`, does the evaluator's own work: in builds whose instructions
  * are functions that call each other in tail position (3.14+).

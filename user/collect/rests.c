@@ -249,7 +249,7 @@ static int walk(const struct rests *all, const struct rest *r, struct raw_frame 
 
 	for (;;) {
 		struct unwind_rule rule;
-		uint64_t pc = regs.pc;
+		uint64_t pc = regs.pc, sp = regs.sp;
 
 		if (n == room)
 			return PYBPF_NATIVE_DEPTH;
@@ -260,7 +260,7 @@ static int walk(const struct rests *all, const struct rest *r, struct raw_frame 
 			outcome = unwind__step(&regs, r->head.words, &rule, &r->copy);
 		if (outcome != PYBPF_OK && outcome != PYBPF_NO_PYTHON)
 			return outcome;
-		if (entry < r->head.entries && r->entries[entry].addr < regs.cfa)
+		if (entry < r->head.entries && r->entries[entry].addr >= sp && r->entries[entry].addr < regs.cfa)
 			out[n - 1].instr |= r->entries[entry++].count + 1;
 		if (outcome == PYBPF_NO_PYTHON)
 			return PYBPF_OK;

@@ -118,8 +118,9 @@ struct assembly {
 	const struct raw_frame *python, *native, *kernel;
 	const uint32_t *ids; /* of the Python frames' codes; NULL: to be looked up */
 	struct vec(struct part) parts;
+	uint32_t nnative;
 	uint32_t next; /* Python frame that has not been placed yet */
-	uint16_t outcome;
+	uint16_t outcome, native_outcome;
 	int err;
 };
 
@@ -207,11 +208,80 @@ static uint32_t evaluators_without_frame(const struct assembly *a)
 	const struct natives *natives = a->stacks->context->natives;
 	uint32_t n = 0;
 
-	if (a->r->native_outcome != PYBPF_OK || a->r->outcome != PYBPF_OK)
+	if (a->native_outcome != PYBPF_OK || a->r->outcome != PYBPF_OK)
 		return 0;
-	for (uint32_t i = 0; i < a->r->nnative; i++)
+	for (uint32_t i = 0; i < a->nnative; i++)
 		n += natives__is_evaluator(natives, a->stacks->space, a->native[i].code);
 	return n > a->r->nframes ? n - a->r->nframes : 0;
+}
+
+/* How many Python frames lie inwards of the end of native frame `i`, when it was `before` without it. */
+static uint32_t placed_by(const struct assembly *a, uint32_t i, uint32_t before)
+{
+	const struct stacks *s = a->stacks;
+	uint32_t end = (uint32_t)(a->native[i].instr & NATIVE_CUT);
+
+	if (end)
+		return end - 1;
+	return before + (s->layout.flags & PY_LAYOUT_FRAME_OBJECTS &&
+			 natives__is_evaluator(s->context->natives, s->space, a->native[i].code));
+}
+
+static bool is_greenlet(const struct assembly *a, uint32_t i)
+{
+	return natives__is_greenlet(a->stacks->context->natives, a->stacks->space, a->native[i].code);
+}
+
+/*
+ * While greenlet exchanges stacks Python's frames are those of one greenlet, and the native ones of another. Returns true if
+ * that may be so, and how many native frames, innermost, are sure to be running. (Which function is innermost in a
+ * sample is not known here; but nothing is exchanged by what Python calls.)
+ */
+static bool is_exchanged(const struct assembly *a, uint32_t *running)
+{
+	uint32_t placed = 0;
+
+	*running = 0;
+	for (uint32_t i = 0; i < a->nnative; i++) {
+		bool inner = !placed;
+
+		placed = placed_by(a, i, placed);
+		if (inner && (i || placed) && is_greenlet(a, i)) {
+			*running = i + 1;
+			return true;
+		}
+	}
+	return placed < a->r->nframes && a->native_outcome == PYBPF_OK && a->r->outcome == PYBPF_OK;
+}
+
+/*
+ * A greenlet's stack begins inside greenlet's code, at whatever place of the thread's stack it was started at. What is there
+ * above it belongs to other greenlets, and may be in the middle of something else by now: it is left out.
+ */
+static void leave_others_out(struct assembly *a)
+{
+	uint32_t placed = 0, running, i;
+	bool begun = false;
+
+	if (is_exchanged(a, &running)) {
+		a->nnative = running;
+		a->native_outcome = PYBPF_NATIVE_MISMATCH;
+		return;
+	}
+	if (a->r->outcome != PYBPF_OK && a->r->outcome != PYBPF_NO_PYTHON)
+		return;
+	for (i = 0; i < a->nnative; i++) {
+		bool greenlet = placed >= a->r->nframes && is_greenlet(a, i);
+
+		if (begun && !greenlet)
+			break;
+		begun = greenlet;
+		placed = placed_by(a, i, placed);
+	}
+	if (!begun)
+		return;
+	a->nnative = i;
+	a->native_outcome = PYBPF_OK;
 }
 
 /* The native frames, and the Python frames where they run. The evaluator's own frames give way to what they run. */
@@ -220,14 +290,19 @@ static void merge(struct assembly *a)
 	const struct stacks *s = a->stacks;
 	const struct natives *natives = s->context->natives;
 	bool by_function = s->layout.flags & PY_LAYOUT_FRAME_OBJECTS;
-	uint32_t spare = by_function ? evaluators_without_frame(a) : 0;
+	bool mismatch;
+	uint32_t spare;
 
-	for (uint32_t i = 0; i < a->r->nnative && !a->err; i++) {
+	if (a->nnative)
+		leave_others_out(a);
+	mismatch = a->native_outcome == PYBPF_NATIVE_MISMATCH;
+	spare = by_function ? evaluators_without_frame(a) : 0;
+	for (uint32_t i = 0; i < a->nnative && !a->err; i++) {
 		const struct raw_frame *f = &a->native[i];
-		uint32_t end = (uint32_t)(f->instr & NATIVE_CUT);
+		uint32_t end = mismatch ? 0 : (uint32_t)(f->instr & NATIVE_CUT);
 		bool evaluator = end;
 
-		if (by_function && natives__is_evaluator(natives, s->space, f->code)) {
+		if (!mismatch && by_function && natives__is_evaluator(natives, s->space, f->code)) {
 			evaluator = true;
 			end = spare ? 0 : a->next + 2;
 			spare -= spare ? 1 : 0;
@@ -240,10 +315,10 @@ static void merge(struct assembly *a)
 		if (end)
 			add_run(a, end - 1);
 	}
-	if (outcome__class(a->r->native_outcome) == OUTCOME_TRUNCATED) {
+	if (outcome__class(a->native_outcome) == OUTCOME_TRUNCATED) {
 		if (outcome__class(a->outcome) != OUTCOME_TRUNCATED)
-			a->outcome = a->r->native_outcome;
-		add_marker(a, a->r->native_outcome);
+			a->outcome = a->native_outcome;
+		add_marker(a, a->native_outcome);
 	}
 }
 
@@ -302,6 +377,8 @@ int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const
 		return -EBADMSG;
 	a.python = (const struct raw_frame *)(r + 1);
 	a.native = a.python + r->nframes;
+	a.nnative = r->nnative;
+	a.native_outcome = r->native_outcome;
 	a.kernel = a.native + r->nnative;
 	add_kernel(&a);
 	merge(&a);
