@@ -2,7 +2,6 @@
 #include "collect/interps.h"
 
 #include <errno.h>
-#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +11,10 @@
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/vec.h"
+#include "collect/installed.h"
 #include "collect/listed.h"
 #include "collect/pyproc.h"
 
-#define MAX_INSTALLED 256
 #define MAX_NOTICES   1000
 #define MAX_ASKED     4096
 #define MAX_UNCHECKED 256
@@ -251,31 +250,17 @@ int interps__publish_native(struct interps *x, uint32_t pid)
 
 void interps__learn_installed(struct interps *x)
 {
-	static const char *const places[] = {
-		"/usr/bin/python3*",
-		"/usr/local/bin/python3*",
-		"/usr/lib/*/libpython3*.so*",
-		"/usr/local/lib/libpython3*.so*",
-		"/opt/*/bin/python3*",
-		"/opt/*/lib/libpython3*.so*",
-		"/root/.pyenv/versions/*/bin/python3*",
-		"/root/.pyenv/versions/*/lib/libpython3*.so*",
-		"/home/*/.pyenv/versions/*/bin/python3*",
-		"/home/*/.pyenv/versions/*/lib/libpython3*.so*",
-		"/home/*/.local/share/uv/python/*/bin/python3*",
-	};
-	glob_t found = {0};
+	struct installed_paths paths = {0};
 
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-		glob(places[i], i ? GLOB_APPEND : 0, NULL, &found);
-	for (size_t i = 0; i < found.gl_pathc && i < MAX_INSTALLED; i++) {
+	installed__find_all(&paths); /* where memory ends, so do they: those that are not known are met when they run */
+	vec__foreach(&paths, path) {
 		const struct pyfile *file = NULL;
 		struct file_key key;
 
-		if (!pyfiles__get_path(x->files, found.gl_pathv[i], &key, &file, NULL))
+		if (!pyfiles__get_path(x->files, *path, &key, &file, NULL))
 			describe_exe(x, &key, file);
 	}
-	globfree(&found);
+	installed__free(&paths);
 }
 
 int interps__check_pid(struct interps *x, uint32_t pid, struct err *e)
