@@ -66,10 +66,12 @@ static __always_inline void task_view__find_thread(struct task_view *v)
 #if defined(__TARGET_ARCH_x86)
 #define REGS_WORDS 21 /* arch/x86/include/asm/ptrace.h */
 #define KERNEL_STACK_BYTES 16384 /* THREAD_SIZE of 4.x to 5.14 */
+#define REGS_SP            19
 #define REGS_FROM_USER(w)  (((w)[17] & 3) == 3) /* cs */
 #elif defined(__TARGET_ARCH_arm64)
 #define REGS_WORDS 34 /* arch/arm64/include/uapi/asm/ptrace.h, struct user_pt_regs */
 #define KERNEL_STACK_BYTES 16384
+#define REGS_SP            31
 #define REGS_FROM_USER(w)  (((w)[33] & 0xf) == 0) /* pstate: EL0 */
 #endif
 
@@ -89,6 +91,26 @@ static __always_inline int task__user_regs(const __u64 *interrupted, __u64 *word
 	else
 		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
 	return bpf_probe_read_kernel(words, REGS_WORDS * 8, regs) ? -EFAULT : 0;
+}
+
+/* The thread's stack pointer in user space; 0: not readable. A load, or in the kernel some 40 ns. */
+static __always_inline __u64 task__user_sp(const __u64 *interrupted)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 sp = 0;
+	void *regs;
+
+	if (REGS_FROM_USER(interrupted)) {
+		sp = interrupted[REGS_SP];
+		asm volatile("" : "+r"(sp)); /* or both ways share one load, which the verifier does not permit */
+		return sp;
+	}
+	if (bpf_core_enum_value_exists(enum bpf_func_id, BPF_FUNC_task_pt_regs))
+		regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	else
+		regs = BPF_CORE_READ(task, stack) + KERNEL_STACK_BYTES - bpf_core_type_size(struct pt_regs);
+	bpf_probe_read_kernel(&sp, sizeof(sp), regs + REGS_SP * 8);
+	return sp;
 }
 
 /* When the running process started (its group leader), boot-time ns. */

@@ -48,6 +48,7 @@ struct scratch {
 	__u64 jiffies_clock; /* `clock` at that moment */
 	__u64 jiffies_ns;    /* and the time */
 	__u64 last_thread; /* pid and tid whose name was told */
+	__u64 own_thread, own_state; /* a thread likewise, and its first PyThreadState */
 	__u32 last_epoch;
 	/* the process, for the global functions that take scalars only */
 	__u64 identity; /* seed that makes hashes of two processes differ */
@@ -174,6 +175,13 @@ struct {
 	__type(key, struct tstate_key);
 	__type(value, __u64); /* address of its PyThreadState */
 } tstates SEC(".maps"); /* threads of processes that are PROC_LISTED; written by user space only */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u64);   /* pid << 32 | tid */
+	__type(value, __u64);
+} states SEC(".maps"); /* PROC_STATES: the last PyThreadState that held the GIL in the thread. PROC_LISTED: when it was asked for, ns | 1 */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

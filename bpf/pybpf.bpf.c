@@ -25,6 +25,7 @@
 #include "rest.bpf.h"
 #include "code.bpf.h"
 #include "process.bpf.h"
+#include "states.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -249,47 +250,36 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 	return hash;
 }
 
-/*
- * The state of a thread that only user space can find, 0: none. It may be another thread's by now: where a state names its
- * thread, it is asked.
- */
-static __always_inline __u64 tstate__listed(struct scratch *s, const struct task_view *task)
-{
-	bool named = s->lay.tstate_native_id != PYBPF_NO_OFFSET;
-	struct tstate_key key = {.pid = task->pid, .thread = named ? task__ns_tid() : task->thread_pointer};
-	__u64 *tstate = bpf_map_lookup_elem(&tstates, &key), found;
-	__u32 owner = 0;
-
-	if (!tstate)
-		return 0;
-	found = *tstate;
-	if (named && (bpf_probe_read_user(&owner, sizeof(owner), (void *)(found + s->lay.tstate_native_id)) ||
-		      owner != key.thread))
-		return 0;
-	return found;
-}
-
 /* The thread's Python frames, if it has any, into s->frames. Returns their outcome. */
-static __always_inline int sample__python(struct scratch *s, const struct task_view *task, __u32 cpu)
+static __always_inline int sample__python(struct scratch *s, const __u64 *regs, const struct task_view *task, __u64 id,
+					  __u32 cpu)
 {
 	struct proc_info *p = &s->known;
 	__s64 slot = p->slot[0];
-	__u64 held = slot ? tstate__holder(s, p, &s->lay, task->thread_pointer) : 0, tstate = held;
+	__u64 sp = s->lay.tstate_cframe ? task__user_sp(regs) : 0, tp = task->thread_pointer;
+	__u64 current = 0, held = slot ? tstate__holder(s, p, &s->lay, tp, sp, &current) : 0, tstate = held;
 	int outcome = PYBPF_OK;
 
-	if (!tstate) {
-		outcome = tstate__find(p, &s->lay, task->thread_pointer, &tstate);
+	if (tstate) {
+		tstate = tstate__holding(s, regs, task, id, held, cpu);
+		outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;
+	} else {
+		outcome = tstate__find(p, &s->lay, tp, &tstate);
 		if (p->slot[0] != slot) { /* for the first time, and user space waits for it: the GIL's holder comes later */
 			proc__remember(s);
-			held = tstate__holder(s, p, &s->lay, task->thread_pointer);
+			held = tstate__holder(s, p, &s->lay, tp, sp, &current);
 			tstate = held ? held : tstate;
 		}
 		if (!tstate && p->flags & PROC_LISTED)
-			tstate = tstate__listed(s, task);
+			outcome = tstate__listed(s, task, id, &tstate);
 		if (outcome == PYBPF_OK && !tstate)
 			outcome = PYBPF_NO_PYTHON;
 		if (outcome == PYBPF_OK && tstate__read(s, &s->lay, tstate))
 			outcome = PYBPF_TSTATE_FAULT;
+		if (outcome == PYBPF_OK && s->lay.runtime_current && !held) {
+			tstate = tstate__waiting(s, regs, task, id, tstate, current, sp, cpu);
+			outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;
+		}
 	}
 	if (outcome == PYBPF_OK)
 		outcome = walk__start(s, &s->lay, tstate);
@@ -365,6 +355,8 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	}
 	if ((p->flags & (PROC_INTRODUCED | PROC_NAMELESS)) != PROC_INTRODUCED && !proc__introduce(s, p, s->pid))
 		proc__remember(s);
+	if (p->flags & PROC_LISTED) /* user space looks for new threads' states at once */
+		s->unannounced = cfg_wakeup_bytes;
 	emit__thread(s, id);
 	if (cfg_native && task->mm) {
 		/* also for the walk of Python's frames, which tells by the stack pointer what lies on the stack */
@@ -380,7 +372,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	else if (p->flags & PROC_NATIVE_ONLY)
 		outcome = PYBPF_NO_PYTHON;
 	else
-		outcome = sample__python(s, task, cpu);
+		outcome = sample__python(s, (const __u64 *)ctx, task, id, cpu);
 	if (sample__is_early(s, p, outcome, cpu))
 		return;
 	s->shared.taken++;

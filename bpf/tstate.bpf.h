@@ -138,21 +138,38 @@ static __always_inline __u64 tstate__u64(const struct scratch *s, const struct p
 }
 
 /*
+ * Does this thread evaluate in the state whose beginning is in s->buf? In 3.10 and 3.11 its innermost evaluator has left a mark
+ * on the C stack: this thread's, between its stack pointer and, but in the first thread, its thread pointer. Others just name a
+ * thread: the one that made them, whoever runs them.
+ */
+static __always_inline bool tstate__is_here(const struct scratch *s, const struct py_layout *lay, __u64 tp, __u64 sp)
+{
+	__u64 mark;
+
+	if (!lay->tstate_cframe || !sp)
+		return tstate__u64(s, lay, lay->tstate_thread_id) == tp;
+	mark = tstate__u64(s, lay, lay->tstate_cframe);
+	return mark >= sp && (tp <= sp || mark < tp);
+}
+
+/*
  * Until 3.11 the key stays with the first state that a thread had, also while it runs in another interpreter. The state
- * that holds the GIL is the one it runs in, if it names this thread: this one or 0, and it is in s->buf then as
- * tstate__read has it. Two reads.
+ * that holds the GIL is the one it runs in, if it is here: this one or 0, and it is in s->buf then as tstate__read has
+ * it. Two reads. sp: the thread's stack pointer, or 0. *holder: whichever it is.
  */
 static __always_inline __u64 tstate__holder(struct scratch *s, const struct proc_info *proc,
-					    const struct py_layout *lay, __u64 tp)
+					    const struct py_layout *lay, __u64 tp, __u64 sp,
+					    __u64 *holder)
 {
 	__u64 current = 0;
 
 	/* pthread_self() is the thread pointer on x86-64; where it is not, none is the holder */
 	if (!lay->runtime_current || !tp || tstate__at(lay, lay->tstate_thread_id) > TSTATE_WINDOW - 8 ||
 	    bpf_probe_read_user(&current, sizeof(current), (void *)(proc->runtime + lay->runtime_current)) ||
-	    !current || tstate__read(s, lay, current) || tstate__u64(s, lay, lay->tstate_thread_id) != tp)
+	    !current)
 		return 0;
-	return current;
+	*holder = current;
+	return !tstate__read(s, lay, current) && tstate__is_here(s, lay, tp, sp) ? current : 0;
 }
 
 /*

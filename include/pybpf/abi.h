@@ -97,7 +97,7 @@ struct py_layout {
 	__u16 cframe_previous; /* _PyCFrame.previous (3.11, 3.12); 0: none */
 	__u16 base_frame; /* 3.15: sentinel frame inside the tstate; reaching it proves completeness */
 	__u16 tstate_thread_id; /* pthread_self() of its thread */
-	__u16 pad;
+	__u16 tstate_cframe; /* cframe (3.10, 3.11): on the C stack of the thread that evaluates in this state; 0: none */
 	__s32 runtime_current; /* the state that holds the GIL, counted from _PyRuntime (<= 3.11); 0: none */
 };
 
@@ -167,6 +167,7 @@ enum proc_flag {
 	PROC_NATIVE_ONLY = 1 << 4, /* no Python: a target of -p with --native or --kernel */
 	PROC_MUSL = 1 << 5, /* its C library's thread structures: not those of glibc */
 	PROC_LISTED = 1 << 6, /* user space tells its threads' states in the map tstates */
+	PROC_STATES = 1 << 9, /* a thread of it was seen in another state than its first (<= 3.11): map states */
 	PROC_NAMELESS = 1 << 8, /* its arguments could not be read at its introduction: that is to be repeated, once */
 	PROC_LINKED = 1 << 9,   /* its executable needs a libpython, which is not loaded yet */
 	PROC_UNCHECKED = 1 << 7, /* its frames do not close (walk.bpf.h): they are taken as they are */

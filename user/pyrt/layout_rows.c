@@ -88,7 +88,7 @@ static const struct pyrt_layout rows[] = {
 	{ /* 3.10: as 3.9, with f_stackdepth in place of f_stacktop, and co_linetable; f_lasti in code units */
 		.abi = {
 			.version_hex = HEX(10), FRAME_OBJECTS, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 584, .runtime_current = 568,
+			.runtime_tss_key = 584, .runtime_current = 568, .tstate_cframe = 48,
 			.frame_instr = 96, .frame_size = 100,
 			.code_size = 128, .code_flags = 36, .code_firstlineno = 40,
 			.code_filename = 104, .code_name = 112, .code_linetable = 120,
@@ -101,7 +101,7 @@ static const struct pyrt_layout rows[] = {
 	   * cpython/code.h _PyCode_DEF, internal/pycore_runtime.h */
 		.abi = {
 			.version_hex = HEX(11), .flags = PY_LAYOUT_CFRAME, OBJECTS_WITH_WSTR,
-			.runtime_tss_key = 592, .runtime_current = 576,
+			.runtime_tss_key = 592, .runtime_current = 576, .tstate_cframe = 56,
 			.tstate_frame = 56, .cframe_frame = 8, .tstate_interp = 16,
 			.tstate_native_id = 160, .tstate_chunk = 296,
 			.frame_entry = 68, .cframe_previous = 16, .frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
