@@ -110,6 +110,7 @@ static __always_inline void tstate__note(struct scratch *s, __u64 id, __u64 stat
 	if (!(s->known.flags & PROC_STATES)) {
 		s->known.flags |= PROC_STATES;
 		proc__remember(s);
+		procs__changed(); /* the thread may release the GIL on another CPU */
 	}
 	bpf_map_update_elem(&states, &id, &state, BPF_ANY);
 }

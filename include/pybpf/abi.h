@@ -167,9 +167,9 @@ enum proc_flag {
 	PROC_NATIVE_ONLY = 1 << 4, /* no Python: a target of -p with --native or --kernel */
 	PROC_MUSL = 1 << 5, /* its C library's thread structures: not those of glibc */
 	PROC_LISTED = 1 << 6, /* user space tells its threads' states in the map tstates */
-	PROC_STATES = 1 << 9, /* a thread of it was seen in another state than its first (<= 3.11): map states */
 	PROC_NAMELESS = 1 << 8, /* its arguments could not be read at its introduction: that is to be repeated, once */
 	PROC_LINKED = 1 << 9,   /* its executable needs a libpython, which is not loaded yet */
+	PROC_STATES = 1 << 10, /* a thread of it was seen in another state than its first (<= 3.11): map states */
 	PROC_UNCHECKED = 1 << 7, /* its frames do not close (walk.bpf.h): they are taken as they are */
 };
 

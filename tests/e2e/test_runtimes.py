@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stacks where Python runs in other ways than a thread, a file and the main interpreter: subinterpreters, greenlets, zip files."""
+import json
+import pathlib
 import zipfile
 
 import harness
@@ -29,6 +31,56 @@ threads = [threading.Thread(target=run, args=(k,)) for k in (0, 1)]
 for thread in threads:
     thread.start()
 for thread in threads:
+    thread.join()
+"""
+
+# Made by the main thread and run by another, with the GIL and without it, while the main thread computes without the GIL.
+LENT = """
+import threading, time, zlib
+try:
+    import _interpreters as made
+except ImportError:
+    import _xxsubinterpreters as made
+WITH = '''import time
+def spin():
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end: pass
+def outer():
+    spin()
+outer()
+'''
+WITHOUT = '''import time, zlib
+data = b"x" * (1 << 22)
+def checksum():
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end: zlib.crc32(data)
+def around():
+    checksum()
+around()
+'''
+lent = made.create()
+def borrow():
+    made.run_string(lent, WITH)
+    made.run_string(lent, WITHOUT)
+borrower = threading.Thread(target=borrow)
+data = b"y" * (1 << 22)
+def alone():
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end: zlib.crc32(data)
+borrower.start()
+alone()
+borrower.join()
+"""
+
+# One after the other.
+THREADS = """
+import threading, time
+def spin():
+    end = time.thread_time() + 0.05
+    while time.thread_time() < end: pass
+for i in range(20):
+    thread = threading.Thread(target=spin)
+    thread.start()
     thread.join()
 """
 
@@ -85,6 +137,70 @@ def test_subinterpreters(interpreter, tmp_path):
                 assert {f.file for f in stack} == {"<string>"} or interpreter.version >= (3, 13)
                 seen[k] += count
     assert all(n > 0.1 * RATE / 3 for n in seen.values()), (seen, [s for s in stacks if s[0][-1].file != "<frozen"])
+
+
+@pytest.mark.parametrize("interpreter,native", [(i, False) for i in interpreters.select((3, 8))] + [
+    (i, True) for i in interpreters.select((3, 9), (3, 12))], ids=lambda p: getattr(p, "id", "native" if p else "python"))
+def test_a_subinterpreter_run_by_another_thread_than_its_maker(interpreter, native, tmp_path):
+    """Each thread has the stack of the interpreter that it runs in, whoever made it and whoever holds the GIL."""
+    result = harness.record("-t", "-r", RATE, *["-n"] * native, output=tmp_path / "out.raw",
+                            command=interpreter.command + [script(tmp_path, LENT)])
+    assert result.status == 0, result
+    wanted = {"spin": ["<module>", "outer", "spin"], "checksum": ["<module>", "around", "checksum"],
+              "alone": ["<module>", "alone"]}
+    threads = {name: set() for name in wanted}
+    seen = dict.fromkeys(wanted, 0)
+    callers = 0
+    for stack, count in result.stacks:
+        names = [frame.name for frame in map(harness.frame, stack[1:]) if frame.line is not None]
+        if names and names[-1] in wanted:
+            if not native:
+                assert names == wanted[names[-1]], stack
+            seen[names[-1]] += count
+            threads[names[-1]].add(stack[0])
+        callers += count if names and names[-1] == "borrow" else 0
+    assert all(n > 0.8 * 0.3 * RATE for n in seen.values()), seen
+    # At the beginning there is no Python frame in the other interpreter yet; before 3.10 deep C code hides where it is, too.
+    assert callers < (0.1 if interpreter.version >= (3, 10) else 0.5) * 0.3 * RATE, callers
+    assert threads["spin"] == threads["checksum"] and len(threads["spin"]) == len(threads["alone"]) == 1, threads
+    assert threads["spin"] != threads["alone"]
+
+
+@pytest.fixture
+def hidden_state(tmp_path):
+    """A 3.15 whose code no longer tells in plain words where a thread's state is; the same to itself. The words of a command."""
+    for interpreter in interpreters.select((3, 15)):
+        path = (interpreter.root or "") + interpreter.path
+        said = harness.subprocess.run(["readelf", "-W", "--dyn-syms", "-l", path], stdout=harness.subprocess.PIPE, text=True)
+        lines = [line.split() for line in said.stdout.splitlines()]
+        symbol = [int(w[1], 16) for w in lines if w[-1:] and w[-1].partition("@")[0] == "PyGILState_GetThisThreadState"]
+        loads = [[int(n, 16) for n in w[1:6]] for w in lines if w[:1] == ["LOAD"]]
+        for offset, start, _, size, _ in loads:
+            if symbol and start <= symbol[0] < start + size:
+                data, at = bytearray(pathlib.Path(path).read_bytes()), symbol[0] - start + offset
+                # endbr64; mov %fs:x,%rax; ret
+                if data[at:at + 9] != bytes.fromhex("f30f1efa64488b0425") or data[at + 13] != 0xc3:
+                    break
+                # push $x; pop %rax; mov %fs:(%rax),%rax; ret
+                data[at:at + 14] = b"\x68" + data[at + 9:at + 13] + bytes.fromhex("5864488b00c3909090")
+                copy = tmp_path / "python"
+                copy.write_bytes(data)
+                copy.chmod(0o755)
+                return interpreter.command[:-1] + [str(copy)]
+    return pytest.skip("no 3.15 that can be changed so")
+
+
+def test_states_by_the_interpreters_list(hidden_state, tmp_path):
+    """Where only that leads to them: a new thread is looked for at once, and until it is found its samples say so."""
+    result = harness.record("-r", RATE, "--json=%s" % (tmp_path / "accounts.json"), output=tmp_path / "out.raw",
+                            command=hidden_state + [script(tmp_path, THREADS)])
+    assert result.status == 0, result
+    pending = json.loads((tmp_path / "accounts.json").read_text())["truncated"].get("tstate_pending", 0)
+    spinning = harness.share(result.stacks, "spin")[0]
+    silent = sum(n for stack, n in result.stacks if stack[-1] == "[no Python frame]")
+    assert pending > 0, "not read by the list"
+    assert spinning > 0.6 * RATE and spinning + pending > 0.95 * RATE, (spinning, pending)
+    assert silent < 0.1 * RATE, silent  # at the start and the end of the interpreter
 
 
 def has_greenlet(interpreter):

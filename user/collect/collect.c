@@ -205,6 +205,8 @@ static int take_record(void *arg, const void *record, size_t size)
 		interps__on_file(c->interps, file);
 	if (size >= sizeof(struct rec_proc) && file->type == REC_PROC)
 		interps__on_proc(c->interps, record);
+	if (size >= sizeof(struct rec_thread) && file->type == REC_THREAD)
+		interps__on_thread(c->interps, record);
 	if (c->threadnames)
 		threadnames__take(c->threadnames, record, size);
 	if (c->rests && rests__take(c->rests, c->recorder, record, size))

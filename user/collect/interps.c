@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/hash.h"
@@ -18,6 +19,7 @@
 #define MAX_NOTICES   1000
 #define MAX_ASKED     4096
 #define MAX_UNCHECKED 256
+#define REFRESH_NS    90000000 /* every time that is looked, and no more often while samples come in crowds */
 #define CHECK_TRIES   100 /* at some ten a second */
 #define RESOLVE_TRIES 10  /* by then an interpreter that runs code has found out where its threads' states are */
 
@@ -34,6 +36,7 @@ struct interps {
 	void *found_arg;
 	struct vec(struct interp *) known; /* by index of the layout; processes keep these addresses */
 	struct listed *listed;
+	uint64_t refreshed; /* CLOCK_MONOTONIC */
 	struct vec(char *) notices; /* those from `noticed` on have not been told yet */
 	size_t noticed;
 	struct vec(struct unchecked) unchecked;
@@ -282,6 +285,14 @@ static void publish_again(struct interps *x, const struct pyproc *p)
 	publish(x, p);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* The way that the kernel has found to the states of the process's threads, as a number. */
 static uint64_t source_key(const struct proc_info *now)
 {
@@ -314,7 +325,8 @@ static bool check(struct interps *x, uint32_t pid, unsigned int tries)
 		return true;
 	}
 	x->known.data[now.layout]->proven |= p.file->proven;
-	if (!p.file->proven || (!resolved && tries < RESOLVE_TRIES))
+	/* one that sleeps from its start on has not been sampled since there was anything to be found */
+	if (!p.file->proven || (!resolved && (tries < RESOLVE_TRIES || pyproc__will_resolve(&p, &now))))
 		return false;
 	if (now.source == PY_TSTATE_LIST)
 		return true;
@@ -344,8 +356,20 @@ void interps__on_proc(struct interps *x, const struct rec_proc *r)
 		return; /* no memory: it stays unchecked */
 }
 
+void interps__on_thread(struct interps *x, const struct rec_thread *r)
+{
+	listed__ask(x->listed, r->pid);
+}
+
 void interps__refresh(struct interps *x)
 {
+	uint64_t now = now_ns();
+
+	if (now - x->refreshed < REFRESH_NS) {
+		listed__refresh(x->listed, false);
+		return;
+	}
+	x->refreshed = now;
 	for (size_t i = 0; i < x->unchecked.len;) {
 		struct unchecked *u = &x->unchecked.data[i];
 
@@ -354,7 +378,7 @@ void interps__refresh(struct interps *x)
 		else
 			i++;
 	}
-	listed__refresh(x->listed);
+	listed__refresh(x->listed, true);
 }
 
 int interps__find(struct interps *x, uint32_t pid, struct pyproc *out)

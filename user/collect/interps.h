@@ -63,7 +63,9 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
  * they speak against it the kernel is told, and the process is refused.
  */
 void interps__on_proc(struct interps *x, const struct rec_proc *r);
-/* Looks again at what changes in processes all the time. Call it some ten times a second. */
+/* A thread was met for the first time for a while. */
+void interps__on_thread(struct interps *x, const struct rec_thread *r);
+/* Looks again at what changes in processes all the time, ten times a second. Call it as often or more. */
 void interps__refresh(struct interps *x);
 
 /* The interpreter of a process, as pyproc__find. */

@@ -11,6 +11,7 @@
 struct member {
 	struct pyproc proc;
 	struct memory_reader *mem;
+	bool asked; /* to be looked at soon */
 	struct vec(struct tstate_key) told; /* what the kernel has of it */
 };
 
@@ -107,11 +108,24 @@ int listed__add(struct listed *x, const struct pyproc *p)
 	return 0;
 }
 
-void listed__refresh(struct listed *x)
+void listed__ask(struct listed *x, uint32_t pid)
+{
+	vec__foreach(&x->members, m) {
+		if ((uint32_t)m->proc.pid == pid)
+			m->asked = true;
+	}
+}
+
+void listed__refresh(struct listed *x, bool all)
 {
 	for (size_t i = 0; i < x->members.len;) {
 		struct member *m = &x->members.data[i];
 
+		if (!all && !m->asked) {
+			i++;
+			continue;
+		}
+		m->asked = false;
 		if (member__refresh(x, m) == -ESRCH) {
 			member__leave(x, m);
 			*m = x->members.data[--x->members.len];

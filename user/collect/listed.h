@@ -6,6 +6,8 @@
 #ifndef PYBPF_LISTED_H
 #define PYBPF_LISTED_H
 
+#include <stdbool.h>
+
 #include "collect/kernel.h"
 #include "collect/pyproc.h"
 
@@ -17,7 +19,10 @@ void listed__free(struct listed *x);           /* NULL is fine */
 /* From now on this process is one of them; its threads are looked up at once. 0 or -ENOMEM. */
 int listed__add(struct listed *x, const struct pyproc *p);
 
-/* Looks at all of them again; those that have ended are forgotten. Call it some ten times a second. */
-void listed__refresh(struct listed *x);
+/* One of them, if it is one, is to be looked at again soon: a thread was met there. */
+void listed__ask(struct listed *x, uint32_t pid);
+
+/* Looks again at those that listed__ask was called for, or at all of them; those that have ended are forgotten. */
+void listed__refresh(struct listed *x, bool all);
 
 #endif

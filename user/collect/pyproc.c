@@ -141,6 +141,26 @@ void pyproc__source(const struct pyproc *p, struct proc_info *out)
 	out->tss_stride = s->stride;
 }
 
+bool pyproc__will_resolve(const struct pyproc *p, const struct proc_info *now)
+{
+	const struct py_layout *l = &p->file->layout.abi;
+	uint64_t words[2] = {0};
+	uint32_t key[2]; /* whether it is there, and the key; one alone is -1 until it is */
+	struct memory_reader *mem;
+	bool will = false;
+
+	if (memory__open_process(p->pid, &mem, NULL))
+		return false;
+	if (now->source == PY_TSTATE_TSS)
+		will = !memory__read(mem, p->runtime + l->runtime_tss_key, key, sizeof(key)) && key[1] < 1024 &&
+		       (l->flags & PY_LAYOUT_BARE_KEY ? key[1] != UINT32_MAX : key[0] != 0);
+	else if (now->source == PY_TSTATE_GOT)
+		will = !memory__read(mem, (uint64_t)now->slot[1], words, now->tss_stride == PY_GOT_OFFSET ? 8 : 16) &&
+		       (words[0] | words[1]) != 0;
+	memory__close(mem);
+	return will;
+}
+
 /* The thread's state as the kernel side reads it: tstate__find of bpf/tstate.bpf.h. */
 static uint64_t state_of(struct memory_reader *mem, const struct proc_info *info, uint64_t thread_pointer)
 {

@@ -111,6 +111,12 @@ uint32_t pyfile__flags(const struct pyfile *f);
 void pyproc__source(const struct pyproc *p, struct proc_info *out);
 
 /*
+ * The kernel side has not found the way to the states of its threads yet: will it, at the next sample? True when the interpreter
+ * has made its key, or the dynamic linker has filled the words in the GOT.
+ */
+bool pyproc__will_resolve(const struct pyproc *p, const struct proc_info *now);
+
+/*
  * What the kernel side has found out of a process (`now`): does it lead to the states that the interpreter's own list has? False
  * only when it is sure to lead elsewhere.
  */
