@@ -69,8 +69,10 @@ struct scratch {
 	__u64 instr_mask;
 	__u64 innermost; /* the frame that the walk began at */
 	__u64 outer;   /* 3.11, 3.12: the frame that called the evaluator, 0: none; NO_FRAME: never to be met */
-	__u64 open;    /* all ones: the chain does not close, for a frame is being linked or unlinked right now */
-	__u64 unmet;   /* all ones until the first entry frame */
+	__u64 linked;  /* 3.11, 3.12: the first entry frame must go on to `outer` */
+	__u64 met;     /* what the first entry frame goes on to */
+	__u64 unmet;   /* all ones until then */
+	__u64 open;    /* all ones: the chain ends where none can, for a frame is being unlinked right now */
 	__u64 entered; /* all ones: the outermost frame must be an entry frame */
 	__u64 entries_shown; /* all ones: entry frames are frames like others */
 	__u32 entry_at, entry_from; /* where in a frame a byte tells that it is an entry frame, and from which value on */

@@ -338,7 +338,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	s->native_outcome = PYBPF_OK;
 	s->native_leaf = 0;
 	s->entry_count = 0;
-	s->open = s->outer = 0;
+	s->open = s->linked = 0;
 	s->native.sp = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */

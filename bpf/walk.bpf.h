@@ -21,9 +21,9 @@
 
 /*
  * Copies memory that holds `frame`, and as much below it as one page may, into s->buf: from the start of the data stack
- * chunk on where the frame lies in the current chunk, else from the start of the frame's page on, which is
- * there if the frame is. Frames that are objects lie anywhere: a guess. 0 or
- * -EFAULT.
+ * chunk on where the frame lies in the current chunk; else from the start of the frame's page on, which is there if the
+ * frame is, but only where the one before was near, too: generators and entry frames lie alone. Frames that are objects
+ * lie anywhere: a guess. 0 or -EFAULT.
  */
 __noinline int walk_refill(__u32 cpu, __u64 frame)
 {
@@ -52,6 +52,9 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 	} else if (below < 4 * PAGE_BYTES) {
 		start = below > PAGE_BYTES - FRAME_MAX ? frame + size - PAGE_BYTES : s->chunk;
 		len = frame + size - start;
+	} else if (s->buf_addr - start > PAGE_BYTES) { /* neither in this page nor in the next one */
+		start = frame;
+		len = size;
 	}
 	if (len > PAGE_BYTES + FRAME_MAX)
 		return -EFAULT;
@@ -104,7 +107,7 @@ static __always_inline __u64 tlbc__resolve(const struct scratch *s, __u64 code, 
 __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
-	__u64 frame, hash, base, last, tag, inner, instr_mask, outer, open, unmet, shown, sp, top;
+	__u64 frame, hash, base, last, tag, inner, instr_mask, met, unmet, shown, sp, top;
 	__u16 code_at, previous_at, instr_at, entry_at, tlbc_at;
 	__u32 count, entries, tlbc_mask;
 	__s64 entry;
@@ -116,8 +119,7 @@ __noinline int walk_batch(__u32 cpu)
 	count = s->count;
 	inner = s->inner;
 	instr_mask = s->instr_mask;
-	outer = s->outer;
-	open = s->open;
+	met = s->met;
 	unmet = s->unmet;
 	base = s->buf_addr;
 	last = s->buf_last;
@@ -135,7 +137,7 @@ __noinline int walk_batch(__u32 cpu)
 	tlbc_mask = tlbc_at == PYBPF_NO_OFFSET ? 0 : TLBC_MAX;
 
 	for (int i = 0; i < WALK_BATCH; i++) {
-		__u64 at = frame - base, code, instr, previous, inlined, kept, differs;
+		__u64 at = frame - base, code, instr, previous, inlined, kept;
 		struct raw_frame *out;
 		__s64 below;
 
@@ -188,16 +190,13 @@ __noinline int walk_batch(__u32 cpu)
 			/* 3.11: the _PyCFrame that is to be met with it is */
 			entries += (__u32)(on_stack | (~inlined & shown)) & 1;
 		}
-		differs = previous ^ outer;
-		differs |= -differs; /* the top bit, unless they are equal: no branch either */
-		asm volatile("" : "+r"(differs));
-		/* the first entry frame tells whether the chain is true, see walk__enter */
-		open &= (__u64)((__s64)differs >> 63) | inlined | ~unmet;
+		/* stays with what the first entry frame goes on to, see walk__enter */
+		met ^= (met ^ previous) & unmet;
 		unmet &= inlined;
 		if (!previous || previous == s->stop) {
 			/* 3.11: a generator that waits keeps its mark, but nobody has called it */
 			below = s->buf[(at & (PAGE_BYTES - 1)) + (s->lay.frame_owner & 0xff)] ^ OWNER_GENERATOR;
-			open |= (inlined | (shown & (__u64)((below - 1) >> 63))) & s->entered;
+			s->open = (inlined | (shown & (__u64)((below - 1) >> 63))) & s->entered;
 			goto done;
 		}
 		if (previous == frame) {
@@ -209,7 +208,7 @@ __noinline int walk_batch(__u32 cpu)
 	s->frame = frame;
 	s->hash = hash;
 	s->inner = inner;
-	s->open = open;
+	s->met = met;
 	s->unmet = unmet;
 	s->count = count;
 	s->entry_count = entries;
@@ -217,7 +216,8 @@ __noinline int walk_batch(__u32 cpu)
 	return 0;
 done:
 	s->hash = hash;
-	s->open = open;
+	s->met = met;
+	s->unmet = unmet;
 	s->count = count;
 	s->entry_count = entries;
 	s->done = 1;
@@ -230,14 +230,14 @@ done:
  * earlier call's frame as a rule. In a true one the frames of this evaluator end in an entry frame, and that goes on to the
  * innermost frame of the evaluator before; before the first there is the root in the thread state, which has no
  * frame. And in 3.11 a frame is popped before it is unlinked: none may lie at the top of the data stack or above. Sets
- * s->outer and s->open; one read more, unless there is no evaluator before: the root is in s->buf. Returns the innermost frame.
+ * s->outer and s->linked; one read more, unless there is no evaluator before: the root is in s->buf. Returns the innermost frame.
  */
 static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const __u64 cframe[2], const __u64 chunk[3])
 {
 	__u64 frame = cframe[0], before = cframe[1], at = before + s->lay.cframe_frame;
 	__u64 in = at - (tstate + s->lay.tstate_frame);
 
-	s->open = s->cframe - tstate < PAGE_BYTES ? 0 : NO_FRAME; /* the root itself has no evaluator */
+	s->linked = s->cframe - tstate >= PAGE_BYTES; /* the root itself has no evaluator */
 	if (in <= tstate__span(&s->lay) - 8)
 		s->outer = *(const __u64 *)(s->buf + (in & (TSTATE_WINDOW - 1))); /* the root's */
 	else if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)at))
@@ -311,8 +311,8 @@ static __always_inline bool walk__is_new(const struct scratch *s)
  */
 static __always_inline bool walk__is_torn(struct scratch *s, int outcome, __u32 cpu)
 {
-	if (s->open)
-		return outcome != PYBPF_DEPTH_LIMIT; /* what would close it is not looked at */
+	if (s->open || (s->linked && (s->unmet || s->met != s->outer)))
+		return outcome != PYBPF_DEPTH_LIMIT; /* its end has not been seen */
 	return outcome == PYBPF_OK && s->lay.flags & PY_LAYOUT_CFRAME && walk__is_new(s) && !walk_is_linked(cpu);
 }
 
@@ -331,6 +331,8 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->leaf = 0;
 	s->outer = 0;
 	s->open = 0;
+	s->linked = 0;
+	s->met = 0;
 	s->unmet = NO_FRAME;
 	/* entry frames: those that a mark is set in (3.11), which are shown; or those of an owner that has them */
 	s->entries_shown = lay->frame_entry ? ~0ull : 0;

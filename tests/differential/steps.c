@@ -32,7 +32,7 @@ static int walk(struct scratch *s, struct proc_info *p, uint64_t thread_pointer)
 	int outcome = PYBPF_OK;
 
 	s->count = 0;
-	s->open = 0;
+	s->open = s->linked = 0;
 	if (!tstate) {
 		outcome = tstate__find(p, &s->lay, thread_pointer, &tstate);
 		if (outcome == PYBPF_OK)
