@@ -91,6 +91,39 @@ echo "{{\\"first\\": $first, \\"second\\": $second, \\"third\\": $(cat /tmp/thir
 kill $first $second $(cat /tmp/third.pid)
 exit $status
 """
+PLUG = """
+cpu=/sys/devices/system/cpu/cpu1/online
+wait_for() {{
+	until [ -e "$1" ]; do
+		kill -0 $2 || exit 1
+		sleep 0.2
+	done
+}}
+burn() {{ # DEPTH NAME: a process that the second CPU alone runs
+	taskset 2 {python} /tests/dive.py $1 /tmp/$2 >&2 &
+	eval "$2=$!"
+	wait_for /tmp/$2 $!
+	sleep 5
+	kill $!
+}}
+echo 0 >$cpu || exit 1
+pybpf record --all-python -r 100 -F -f raw -o /out/{name}.raw --json 2>/tmp/words &
+record=$!
+until grep -qs ^Sampling /tmp/words; do
+	kill -0 $record || exit 1
+	sleep 0.2
+done
+echo 1 >$cpu
+burn 3 late
+echo 0 >$cpu; echo 1 >$cpu # as when the machine is suspended: it is never seen to be gone
+burn 4 back
+kill -INT $record
+wait $record
+status=$?
+cat /tmp/words >&2
+echo "{{\\"late\\": $late, \\"back\\": $back}}" >/out/{name}.pids
+exit $status
+"""
 
 
 @functools.lru_cache(maxsize=None)
@@ -114,6 +147,7 @@ def cases():
     # tables take a guest long to make: one interpreter, that with a library to itself if there is one
     scripts["pump"] = PUMP.format(name="pump", python=paths[min(1, len(paths) - 1)])
     scripts["dive"] = DIVE.format(name="dive", depths=" ".join(map(str, DEPTHS)), pythons=" ".join(paths))
+    scripts["plug"] = PLUG.format(name="plug", python=paths[0])
     scripts["all"] = ALL.format(name="all", first=paths[0], second=paths[-1], third=paths[len(paths) // 2])
     return scripts
 

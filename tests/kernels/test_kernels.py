@@ -109,3 +109,16 @@ def test_processes_of_the_host_are_seen(guest, measured):
     assert run["processes"] == len(pids)
     # All three burn from when they are up until the end, on two CPUs.
     assert min(burning.values()) > 20
+
+
+def test_cpus_that_come_are_sampled(guest, measured):
+    """One that is plugged in while recording, and one that was gone for less than user space takes to notice."""
+    guest.accounts(guest.passed("plug"))
+    pids, burning = json.loads(guest.text("plug.pids")), collections.Counter()
+    for frames, count in guest.stacks("plug.raw"):
+        for depth, (name, pid) in enumerate(pids.items(), 3):
+            if re.match(rf"process {pid}:", frames[0]) and guests.function_of(frames[-1]) == "burn":
+                assert [guests.function_of(f) for f in frames[1:]] == ["<module>"] + ["dive"] * depth + ["burn"], frames
+                burning[name] += count
+    measured(f"samples of a CPU that came {burning['late']}, that came back {burning['back']}")
+    assert burning["late"] > 20 and burning["back"] > 20, burning

@@ -24,13 +24,19 @@
 #define RATIO_JITTER     0.02
 #define MIN_PERIOD_NS    10000 /* kernel/events/core.c, perf_swevent_init_hrtimer: the kernel's own floor */
 
+struct clock {
+	struct bpf_link *link; /* NULL while the CPU is offline */
+	int fd;                /* the link's */
+	uint64_t enabled;      /* see cpus__event_ended */
+};
+
 struct clock_set {
 	struct bpf_program *tick;
 	uint64_t period_ns;
 	uint32_t running;
 	size_t count;
-	struct bpf_link **links; /* by CPU, NULL while it is offline */
-	bool *online;            /* scratch of the same length */
+	struct clock *clocks; /* by CPU */
+	bool *online;         /* scratch of the same length */
 };
 
 uint64_t clock__period(uint32_t rate_hz)
@@ -52,6 +58,7 @@ static int clock__open(struct clock_set *c, int cpu, struct err *e)
 		.type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_CPU_CLOCK,
 		.sample_period = c->period_ns,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED,
 		.disabled = 1,
 		.exclude_idle = 1, /* time is counted in ticks of busy CPUs */
 	};
@@ -71,9 +78,16 @@ static int clock__open(struct clock_set *c, int cpu, struct err *e)
 		close(fd);
 		return err__errno(e, err, "attaching the BPF program to the clock of CPU %d", cpu);
 	}
-	c->links[cpu] = link; /* owns fd */
+	c->clocks[cpu] = (struct clock){.link = link, .fd = fd}; /* link owns fd */
 	c->running++;
 	return 0;
+}
+
+static void clock__close(struct clock_set *c, size_t cpu)
+{
+	bpf_link__destroy(c->clocks[cpu].link);
+	c->clocks[cpu].link = NULL;
+	c->running--;
 }
 
 int clock_set__refresh(struct clock_set *c, struct err *e)
@@ -83,16 +97,14 @@ int clock_set__refresh(struct clock_set *c, struct err *e)
 	if (err)
 		return err__errno(e, err, "reading /sys/devices/system/cpu/online");
 	for (size_t cpu = 0; cpu < c->count; cpu++) {
-		if (!c->online[cpu] && c->links[cpu]) {
-			/* its event ended with it, and would not come back with it */
-			bpf_link__destroy(c->links[cpu]);
-			c->links[cpu] = NULL;
-			c->running--;
-		} else if (c->online[cpu] && !c->links[cpu]) {
+		struct clock *clock = &c->clocks[cpu];
+
+		if (clock->link && (!c->online[cpu] || cpus__event_ended(clock->fd, &clock->enabled)))
+			clock__close(c, cpu);
+		if (c->online[cpu] && !clock->link)
 			err = clock__open(c, (int)cpu, e);
-			if (err)
-				return err;
-		}
+		if (err)
+			return err;
 	}
 	return (int)c->running;
 }
@@ -107,10 +119,10 @@ int clock_set__start(struct bpf_program *tick, uint64_t period_ns, struct clock_
 	c->tick = tick;
 	c->period_ns = period_ns;
 	c->count = cpus > 0 ? (size_t)cpus : 1;
-	c->links = calloc(c->count, sizeof(struct bpf_link *));
+	c->clocks = calloc(c->count, sizeof(*c->clocks));
 	c->online = calloc(c->count, sizeof(*c->online));
-	err = c->links && c->online ? clock_set__refresh(c, e)
-				    : err__errno(e, -ENOMEM, "starting the clocks");
+	err = c->clocks && c->online ? clock_set__refresh(c, e)
+				     : err__errno(e, -ENOMEM, "starting the clocks");
 	if (err < 0) {
 		clock_set__stop(c);
 		return err;
@@ -128,9 +140,9 @@ void clock_set__stop(struct clock_set *c)
 {
 	if (!c)
 		return;
-	for (size_t cpu = 0; c->links && cpu < c->count; cpu++)
-		bpf_link__destroy(c->links[cpu]);
-	free(c->links);
+	for (size_t cpu = 0; c->clocks && cpu < c->count; cpu++)
+		bpf_link__destroy(c->clocks[cpu].link);
+	free(c->clocks);
 	free(c->online);
 	free(c);
 }

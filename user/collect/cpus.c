@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -34,6 +35,19 @@ int cpus__parse(const char *list, bool *on, size_t count)
 			return -EINVAL;
 	}
 	return 0;
+}
+
+bool cpus__event_ended(int fd, uint64_t *enabled)
+{
+	struct {
+		uint64_t value, enabled; /* <linux/perf_event.h>, perf_event_read_format */
+	} now;
+	uint64_t before = *enabled;
+
+	if (read(fd, &now, sizeof(now)) != sizeof(now))
+		return true;
+	*enabled = now.enabled;
+	return now.enabled == before;
 }
 
 int cpus__online(bool *on, size_t count)

@@ -19,6 +19,7 @@
 
 struct ring {
 	int fd; /* -1 while the CPU is offline */
+	uint64_t enabled; /* see cpus__event_ended */
 	struct perf_event_mmap_page *head;
 };
 
@@ -81,6 +82,7 @@ static int ring__open(struct sideband *s, struct ring *r, int cpu, struct err *e
 		.comm = 1,
 		.comm_exec = 1,
 		.watermark = 1,
+		.read_format = PERF_FORMAT_TOTAL_TIME_ENABLED,
 		.wakeup_watermark = 1, /* each record wakes: the process runs on while we hesitate */
 	};
 	void *map;
@@ -98,6 +100,7 @@ static int ring__open(struct sideband *s, struct ring *r, int cpu, struct err *e
 		return err__errno(e, err, "mapping the ring of mapping records of CPU %d", cpu);
 	}
 	r->head = map;
+	r->enabled = 0;
 	return ring__watch(s, r);
 }
 
@@ -110,9 +113,9 @@ int sideband__refresh(struct sideband *s, struct err *e)
 	for (size_t cpu = 0; cpu < s->count; cpu++) {
 		struct ring *r = &s->rings[cpu];
 
-		if (!s->online[cpu] && r->fd >= 0)
+		if (r->fd >= 0 && (!s->online[cpu] || cpus__event_ended(r->fd, &r->enabled)))
 			ring__close(s, r);
-		else if (s->online[cpu] && r->fd < 0)
+		if (s->online[cpu] && r->fd < 0)
 			err = ring__open(s, r, (int)cpu, e);
 		if (err)
 			return err;
