@@ -72,6 +72,39 @@ def test_vfork_and_exec_of_another_python(any_python, tmp_path):
     assert len(with_child) == 10 and all(str(script) in label for label in with_child), with_child
 
 
+# Another program than what sent its records is there when they are read: its parent stops pybpf meanwhile, which is its own.
+BECOMES = """\
+import os, signal, subprocess, sys, time
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+def before():
+    spin(0.2)
+    os.execv("/bin/sleep", ["sleep", "60"])
+if len(sys.argv) > 1:
+    before()
+os.kill(os.getppid(), signal.SIGSTOP)
+child = subprocess.Popen([sys.executable, __file__, "child"])
+try:
+    while open("/proc/%d/comm" % child.pid).read() != "sleep\\n": time.sleep(0.01)
+finally:
+    os.kill(os.getppid(), signal.SIGCONT)
+spin(1)
+child.kill()
+child.wait()
+"""
+
+
+def test_another_program_when_its_records_are_read(any_python, tmp_path):
+    script = tmp_path / "becomes.py"
+    script.write_text(BECOMES)
+    result = harness.record("-s", "-r", 1000, output=tmp_path / "out.raw", command=any_python.command + [script])
+    assert result.status == 0, result
+    ours = [(stack, n) for stack, n in result.stacks if "becomes.py child" in stack[0]]
+    hits, samples = harness.share(ours, "before", leaf=False)
+    assert hits > 100, (hits, samples, ours[:4])
+
+
 def test_threads_renamed_while_they_run(any_python, target, tmp_path):
     program = target(any_python, """
 import ctypes, threading

@@ -141,7 +141,7 @@ static int read_object(struct rec_code *r, const struct py_layout *l)
 int codefacts__check_type(const struct rec_code *r, const struct py_layout *l, uint64_t *type)
 {
 	struct memory_reader *m;
-	uint64_t name;
+	uint64_t name, type_now;
 	char text[5];
 	int err;
 
@@ -151,6 +151,11 @@ int codefacts__check_type(const struct rec_code *r, const struct py_layout *l, u
 		return r->type_addr == *type ? 0 : -EBADMSG;
 	if (memory__open_process((pid_t)r->pid, &m, NULL))
 		return 0;
+	err = memory__read_u64(m, r->addr + l->code_type, &type_now);
+	if (err || type_now != r->type_addr) {
+		memory__close(m);
+		return 0;
+	}
 	err = memory__read_u64(m, r->type_addr + l->type_name, &name);
 	if (!err)
 		err = memory__read(m, name, text, sizeof(text));

@@ -27,7 +27,7 @@ int codefacts__from_record(struct rec_code *r, size_t size, const struct py_layo
 /*
  * Is the object that a record tells of a code object? Its type is compared with *type, that of those of the process that were
  * found to be ones; while it is 0, by its name, read from the live process. 0, or -EBADMSG when it is something else. A
- * process that has ended cannot be asked: what it told is taken.
+ * process that has ended cannot be asked, nor can one in which the object is not there any more, as after exec: what it told is taken.
  */
 int codefacts__check_type(const struct rec_code *r, const struct py_layout *layout, uint64_t *type);
 
