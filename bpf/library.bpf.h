@@ -8,7 +8,7 @@
  *   r_debug   r_version, r_map at +8
  *   link_map  l_addr (what to add to link-time addresses), l_name, l_ld, l_next at +24
  * All of it is there before any code of the library runs. A library is known by its beginning (pybpf/image.h), which
- * symbol look-ups have touched.
+ * symbol look-ups have touched, and by its table of offsets where it has one: a copy may differ in nothing else.
  */
 #ifndef PYBPF_LIBRARY_BPF_H
 #define PYBPF_LIBRARY_BPF_H
@@ -32,11 +32,26 @@ __noinline int library_step(__u32 cpu)
 	if (!s || !s->frame || bpf_probe_read_user(&map, sizeof(map), (void *)s->frame))
 		return LIBRARY_END;
 	s->frame = map.next;
-	if (!map.addr || bpf_probe_read_user(s->buf, PYBPF_IMAGE_BYTES, (void *)map.addr))
+	if (!map.addr || bpf_probe_read_user(s->buf, 8 * PYBPF_IMAGE_WORDS, (void *)map.addr))
 		return LIBRARY_OTHER;
 	s->buf_addr = map.addr;
-	s->hash = pybpf_image_key((const __u64 *)s->buf);
+	s->hash = pybpf_image_key((const __u64 *)s->buf, PYBPF_IMAGE_WORDS);
 	return bpf_map_lookup_elem(&images, &s->hash) ? LIBRARY_FOUND : LIBRARY_OTHER;
+}
+
+/* Whether the table of offsets of the library that was found is the file's own. */
+__noinline int library_is_true(__u32 cpu)
+{
+	struct scratch *s = scratch__of(cpu);
+	struct file_info *info = s ? bpf_map_lookup_elem(&images, &s->hash) : NULL;
+
+	if (!s || !info)
+		return 0;
+	if (!info->table)
+		return 1;
+	if (bpf_probe_read_user(s->buf, 8 * PYBPF_IMAGE_WORDS, (void *)(s->buf_addr + info->runtime)))
+		return 0;
+	return pybpf_image_key((const __u64 *)s->buf, info->table_words) == info->table;
 }
 
 /* The first entry of the process's list, 0 while there is none. */
@@ -63,7 +78,7 @@ static __always_inline void library__find(struct scratch *s, struct proc_info *p
 	s->frame = library__first(p);
 	for (int i = 0; i < MAX_LIBRARIES && is == LIBRARY_OTHER; i++)
 		is = library_step(cpu);
-	if (is != LIBRARY_FOUND) {
+	if (is != LIBRARY_FOUND || !library_is_true(cpu)) {
 		if (++p->pending.pad >= LIBRARY_TRIES)
 			p->flags &= ~PROC_LINKED;
 		return;

@@ -148,10 +148,10 @@ static __always_inline bool tstate__differ(const struct scratch *s, __u64 a, __u
 }
 
 /*
- * Until 3.11: the state of a thread that does not hold the GIL, as far as the holder says, `own` being its first one, `current` the holder. Where the
- * holder is of another interpreter it may be this thread that runs in it, whoever made it (before 3.10); and the state that held
- * the GIL the last time may still be the one, as it was entered from the first. Returns the one that it is in, whose beginning is
- * in s->buf, or 0.
+ * Until 3.11: the state of a thread that does not hold the GIL, as far as the holder says, `own` being its first one, `current`
+ * the holder. Where the holder is of another interpreter it may be this thread that runs in it, whoever made it (before 3.10);
+ * and the state that held the GIL the last time may still be the one, as it was entered from the first. Returns the one that it
+ * is in, whose beginning is in s->buf, or 0.
  */
 static __always_inline __u64 tstate__waiting(struct scratch *s, const __u64 *regs, const struct task_view *task, __u64 id,
 					     __u64 own, __u64 current, __u64 sp, __u32 cpu)

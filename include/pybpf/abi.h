@@ -149,6 +149,10 @@ struct file_info {
 	__u32 tss_base;      /* of proc_info */
 	__u32 tss_stride;
 	__u32 flags;         /* enum proc_flag that its processes begin with */
+	/* pybpf_image_key of so many words at _PyRuntime, that of the table of its offsets there (3.13+); 0: it has none */
+	__u64 table;
+	__u32 table_words;
+	__u32 pad;
 };
 
 enum proc_state {
@@ -448,7 +452,7 @@ struct rec_life {
 PYBPF_ASSERT_SIZE(struct py_layout, 92);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct tstate_key, 16);
-PYBPF_ASSERT_SIZE(struct file_info, 64);
+PYBPF_ASSERT_SIZE(struct file_info, 80);
 PYBPF_ASSERT_SIZE(struct proc_info, 72);
 PYBPF_ASSERT_SIZE(struct unwind_mapping, 32);
 PYBPF_ASSERT_SIZE(struct unwind_table_info, 24);

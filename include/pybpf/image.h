@@ -11,14 +11,16 @@
 #include <linux/types.h>
 #endif
 
-#define PYBPF_IMAGE_BYTES 1024
+#define PYBPF_IMAGE_WORDS 128 /* of 8 bytes */
 
-/* The number for that many bytes; never 0. */
-static inline __attribute__((always_inline)) __u64 pybpf_image_key(const __u64 *words)
+/* The number for the first n words of PYBPF_IMAGE_WORDS; never 0. */
+static inline __attribute__((always_inline)) __u64 pybpf_image_key(const __u64 *words, __u32 n)
 {
 	__u64 h = 0;
 
-	for (int i = 0; i < PYBPF_IMAGE_BYTES / 8; i++) {
+	for (__u32 i = 0; i < PYBPF_IMAGE_WORDS; i++) {
+		if (i >= n)
+			break;
 		h = (h ^ words[i]) * 0x9e3779b97f4a7c15ull;
 		h ^= h >> 29;
 	}

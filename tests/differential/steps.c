@@ -25,10 +25,10 @@ static int fail(const char *what, const char *why)
 	return 1;
 }
 
-/* As sample__python of bpf/pybpf.bpf.c. */
-static int walk(struct scratch *s, struct proc_info *p, uint64_t thread_pointer)
+/* As sample__python of bpf/pybpf.bpf.c, for programs with one interpreter. */
+static int walk(struct scratch *s, struct proc_info *p, uint64_t thread_pointer, uint64_t sp)
 {
-	__u64 tstate = tstate__holder(s, p, &s->lay, thread_pointer);
+	__u64 current, tstate = tstate__holder(s, p, &s->lay, thread_pointer, sp, &current);
 	int outcome = PYBPF_OK;
 
 	s->count = 0;
@@ -82,7 +82,7 @@ static int step_through(pid_t pid, long steps, struct proc_info *info)
 
 		if (ptrace(PTRACE_GETREGS, pid, NULL, &regs))
 			return fail("registers", strerror(errno));
-		outcome = walk(s, info, regs.fs_base);
+		outcome = walk(s, info, regs.fs_base, regs.rsp);
 		number = number_of(&known, s, outcome, walk__is_torn(s, outcome, 0));
 		if (number != last) {
 			if (same)

@@ -117,7 +117,9 @@ def test_a_refused_layout_is_said_everywhere(word, by, tmp_path):
     result = harness.record("-r", RATE, "--json=%s" % (tmp_path / "accounts.json"), output=tmp_path / "out.raw", command=words)
     accounts = json.loads((tmp_path / "accounts.json").read_text())
     assert accounts["truncated"].get("unsupported", 0) > 0.5 * RATE, result
-    assert {label for stack, _ in result.stacks for label in stack if "spin" in label} == set(), result
+    # What is told of its structures is only read by user space, ten times a second: until then names are had, and right ones.
+    named = [(stack, n) for stack, n in result.stacks if any("spin" in label for label in stack)]
+    assert all(stack[-1] == "spin (program.py:4)" for stack, _ in named) and sum(n for _, n in named) < 0.4 * RATE, result
     said = [line for line in result.stderr.splitlines() if str(copy) in line]
     assert len(said) == 1, result
     reason = said[0].partition(": ")[2].partition(": ")[2]

@@ -167,6 +167,8 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	out->slot[1] = file->source.slot[1];
 	out->tss_base = (uint32_t)file->source.base;
 	out->tss_stride = file->source.stride;
+	out->table = file->table;
+	out->table_words = file->table_words;
 	return 0;
 }
 
@@ -176,7 +178,8 @@ static int describe_python(struct interps *x, const struct file_key *key, const 
 {
 	int err = describe(x, file, info);
 
-	if (!err && file->image)
+	/* one that can't be read must not stand for one of the same beginning that can */
+	if (!err && file->image && file->usable)
 		kernel__describe_image(x->kernel, file->image, info); /* no room: user space finds its processes */
 	return err ? err : kernel__describe_file(x->kernel, key, info);
 }

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/vec.h"
 #include "pybpf/image.h"
+#include "pyrt/debugoffsets.h"
 
 struct verdict {
 	uint64_t ctime_ns, size;
@@ -96,21 +97,42 @@ static uint64_t ctime_ns(const struct stat *st)
 static uint64_t image_key(struct elf *elf)
 {
 	const struct elf_segment *first = elf__find_segment(elf, PT_LOAD);
-	uint64_t words[PYBPF_IMAGE_BYTES / sizeof(uint64_t)];
+	uint64_t words[PYBPF_IMAGE_WORDS];
 
 	if (elf__info(elf)->type != ET_DYN || !first || first->offset || first->vaddr ||
 	    elf__read(elf, 0, words, sizeof(words)))
 		return 0;
-	return pybpf_image_key((const __u64 *)words);
+	return pybpf_image_key((const __u64 *)words, PYBPF_IMAGE_WORDS);
+}
+
+/* What its table of offsets is known by. 0, -ENOENT when it has none, -E2BIG or another error of reading it. */
+static int table_key(struct elf *elf, struct pyfile *f)
+{
+	unsigned int n = f->binary.debug_offsets ? pyrt_debug_offsets__words(f->binary.version_hex) : 0;
+	uint64_t words[PYBPF_IMAGE_WORDS];
+	int err;
+
+	if (!n)
+		return -ENOENT;
+	if (n > PYBPF_IMAGE_WORDS)
+		return -E2BIG;
+	err = elf__read_address(elf, f->binary.runtime, words, n * sizeof(*words));
+	if (err)
+		return err;
+	f->table_words = n;
+	f->table = pybpf_image_key((const __u64 *)words, n);
+	return 0;
 }
 
 static void read_elf(int fd, struct pyfile *f)
 {
 	struct elf *elf;
+	int err;
 
 	if (elf__open(fd, &elf, NULL))
 		return;
-	f->image = image_key(elf);
+	err = table_key(elf, f);
+	f->image = err && err != -ENOENT ? 0 : image_key(elf);
 	for (size_t i = 0; i < elf__segment_count(elf) && f->text_count < PYFILE_TEXTS; i++) {
 		const struct elf_segment *s = elf__segment(elf, i);
 

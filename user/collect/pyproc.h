@@ -37,6 +37,8 @@ struct pyfile {
 	char why[256]; /* a Python, but not usable: the reason */
 	uint64_t ctime_ns;   /* of the inode when it was looked into */
 	uint64_t image;      /* what its image in memory is known by (pybpf/image.h); 0: nothing */
+	uint64_t table;      /* and its table of offsets, of table_words words; 0: it has none */
+	uint32_t table_words;
 	struct pyfile_text text[PYFILE_TEXTS]; /* in order of address */
 	size_t text_count;
 };

@@ -175,10 +175,27 @@ static int check(struct pyrt_debug_offsets *o, struct err *e)
 	return 0;
 }
 
+static const struct shape *shape_of(unsigned int minor)
+{
+	const struct shape *newest = &shapes[ARRAY_SIZE(shapes) - 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++)
+		if (shapes[i].minor == minor)
+			return &shapes[i];
+	return minor > newest->minor ? newest : NULL;
+}
+
+unsigned int pyrt_debug_offsets__words(uint32_t version_hex)
+{
+	const struct shape *shape = shape_of(PYRT_MINOR(version_hex));
+
+	return shape ? shape->words : 0;
+}
+
 int pyrt_debug_offsets__parse(const void *bytes, size_t n, struct pyrt_debug_offsets *out, bool *newer,
 			      struct err *e)
 {
-	const struct shape *shape = NULL, *newest = &shapes[ARRAY_SIZE(shapes) - 1];
+	const struct shape *shape;
 	struct pyrt_debug_offsets o = {0};
 	uint64_t words[WORDS];
 	unsigned int minor;
@@ -194,11 +211,7 @@ int pyrt_debug_offsets__parse(const void *bytes, size_t n, struct pyrt_debug_off
 		return err__set(e, -ENOTSUP, "the interpreter's table of offsets says version %#llx",
 				(unsigned long long)o.version);
 	minor = PYRT_MINOR(o.version);
-	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++)
-		if (shapes[i].minor == minor)
-			shape = &shapes[i];
-	if (!shape && minor > newest->minor)
-		shape = newest;
+	shape = shape_of(minor);
 	if (!shape)
 		return err__set(e, -ENOTSUP,
 				"the interpreter's table of offsets is of the unknown version 3.%u",

@@ -49,4 +49,7 @@ struct pyrt_debug_offsets {
 int pyrt_debug_offsets__parse(const void *bytes, size_t n, struct pyrt_debug_offsets *out, bool *newer,
 			      struct err *e);
 
+/* How many words of 8 bytes the table of a version has, the newest one's for a newer version; 0: it has none. */
+unsigned int pyrt_debug_offsets__words(uint32_t version_hex);
+
 #endif
