@@ -19,7 +19,7 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "e2e")]
 import callgraph  # noqa: E402
 import harness  # noqa: E402
 
-STEPS = int(os.environ.get("PYBPF_STEPS", "25000"))
+STEPS = int(os.environ.get("PYBPF_STEPS", "60000"))
 TOOL = os.path.join(os.path.dirname(harness.PYBPF), "tests", "steps")
 OK, BETWEEN = 0, "between"
 # No function is entered and left again within so few instructions.
