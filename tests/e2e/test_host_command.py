@@ -114,6 +114,16 @@ def expect(master, text, said=b""):
     return said
 
 
+@pytest.fixture(autouse=True)
+def hangup():
+    """As for a program that was not started by nohup, as the tests may be."""
+    before = signal.getsignal(signal.SIGHUP)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # back to the default in what is exec'ed, and nothing here
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def on_a_terminal(words):
     """Forks a program that has a terminal of its own: (pid, our end)."""
     pid, master = pty.fork()
