@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "collect/collect_priv.h"
+#include "sys/proc.h"
 
 /* What is summed up from the start is counted from the beginning of the part on. */
 static void subtract(struct profile_accounts *a, const struct profile_accounts *before)
@@ -174,6 +175,7 @@ void collect__accounts(struct collect *c, struct profile_accounts *out)
 {
 	struct recorder_counts user;
 	struct cpu_shared kernel;
+	struct proc_status status;
 	struct rusage usage;
 
 	if (!c->recorder) {
@@ -203,8 +205,9 @@ void collect__accounts(struct collect *c, struct profile_accounts *out)
 	if (!getrusage(RUSAGE_SELF, &usage)) {
 		out->user_cpu_ns = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
 				   (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-		out->peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024;
 	}
+	if (!proc__status(getpid(), &status))
+		out->peak_rss_bytes = status.peak_rss;
 }
 
 uint64_t collect__elapsed_ns(const struct collect *c)

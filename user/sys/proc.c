@@ -150,6 +150,7 @@ int proc__status(pid_t pid, struct proc_status *out)
 	if (n < 0)
 		return (int)n;
 	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		unsigned long long kb;
 		unsigned int uid;
 
 		if (sscanf(line, "Uid: %*u %u", &uid) == 1) {
@@ -160,6 +161,8 @@ int proc__status(pid_t pid, struct proc_status *out)
 
 			if (last && atoi(last) > 0)
 				st.ns_pid = atoi(last);
+		} else if (sscanf(line, "VmHWM: %llu kB", &kb) == 1) {
+			st.peak_rss = kb * 1024;
 			break;
 		}
 	}

@@ -75,6 +75,7 @@ int64_t proc__start_second(uint64_t ticks);
 struct proc_status {
 	uint32_t uid;     /* effective */
 	pid_t ns_pid;     /* in its innermost pid namespace */
+	uint64_t peak_rss; /* bytes, of this program: getrusage's goes on through exec; 0: it has no memory any more */
 };
 int proc__status(pid_t pid, struct proc_status *out);
 
