@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
+#include "base/str.h"
 #include "store/rebuild.h"
 #include "store/view.h"
 
@@ -225,14 +227,15 @@ static void test_calltree(void **state)
 	profile__free(p);
 }
 
-/* "a" goes, "b" becomes two frames, others stay. */
+/* "a" goes, "b" becomes two frames, others stay. arg: the frames' names, in the order in which they are asked about. */
 static int other_frames(void *arg, const struct profile *from, struct profile *to, uint32_t id, struct frame_list *out)
 {
 	struct frame f = *profile__frame(from, id);
 	const char *name = profile__string(from, f.name, NULL);
-	int *calls = arg;
+	struct str *calls = arg;
 
-	(*calls)++;
+	if (str__adds(calls, name))
+		return -ENOMEM;
 	if (!strcmp(name, "fail"))
 		return -EIO;
 	if (!strcmp(name, "a"))
@@ -250,7 +253,8 @@ static void test_rebuild(void **state)
 {
 	struct profile *p = profile__new(false), *q = NULL;
 	uint32_t thread = add_thread(p, 1), a = push(p, 0, "a", 1), b = push(p, a, "b", 1), stack;
-	int calls = 0;
+	_cleanup_(str__free) struct str calls = {0};
+	const struct rebuild_order order = {(uint32_t[]){2, 1, 0}, 3};
 
 	(void)state;
 	profile__set_meta(p, &(struct profile_meta){.host = (char *)"here", .rate_hz = 100});
@@ -260,8 +264,12 @@ static void test_rebuild(void **state)
 	sample(p, thread, push(p, push(p, b, "a", 1), "c", 1), 2);
 	sample(p, thread, push(p, b, "c", 1), 1); /* the same once "a" is gone */
 	sample(p, thread, a, 1);                  /* nothing is left of it */
-	assert_int_equal(profile__rebuild(p, other_frames, &calls, &q), 0);
-	assert_int_equal(calls, 3); /* each frame once, and only those in use */
+	assert_int_equal(profile__rebuild(p, NULL, other_frames, &calls, &q), 0);
+	assert_string_equal(str__cstr(&calls), "abc"); /* each frame once, and only those in use */
+	profile__free(q);
+	str__reset(&calls);
+	assert_int_equal(profile__rebuild(p, &order, other_frames, &calls, &q), 0);
+	assert_string_equal(str__cstr(&calls), "bac"); /* no need for "nobody's" */
 	assert_int_equal(profile__sample_count(q), 3);
 	assert_int_equal(profile__sample(q, 0)->count, 3);
 	stack = profile__sample(q, 0)->stack;
@@ -278,7 +286,7 @@ static void test_rebuild(void **state)
 	profile__free(q);
 	q = p;
 	sample(p, thread, push(p, 0, "fail", 1), 1);
-	assert_int_equal(profile__rebuild(p, other_frames, &calls, &q), -EIO);
+	assert_int_equal(profile__rebuild(p, NULL, other_frames, &calls, &q), -EIO);
 	assert_ptr_equal(q, p); /* untouched */
 	profile__free(p);
 }

@@ -274,7 +274,43 @@ static int name_place(void *arg, const struct profile *from, struct profile *to,
 	return frame < 0 ? (int)frame : vec__push(out, (uint32_t)frame);
 }
 
+static int by_binary(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+	uint32_t of_x = x->binary ? x->binary->id + 1 : 0, of_y = y->binary ? y->binary->id + 1 : 0;
+
+	if (of_x != of_y)
+		return of_x < of_y ? -1 : 1;
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+/* The places' frames, file by file. To be freed; NULL when out of memory. */
+static uint32_t *frames_by_binary(const struct natives *n)
+{
+	uint32_t *frames = malloc((n->places.len + 1) * sizeof(*frames));
+	struct place *places = malloc((n->places.len + 1) * sizeof(*places));
+
+	if (frames && places && n->places.len) {
+		memcpy(places, n->places.data, n->places.len * sizeof(*places));
+		qsort(places, n->places.len, sizeof(*places), by_binary);
+	}
+	for (size_t i = 0; frames && places && i < n->places.len; i++)
+		frames[i] = places[i].frame;
+	if (!places) {
+		free(frames);
+		frames = NULL;
+	}
+	free(places);
+	return frames;
+}
+
 int natives__name(struct natives *n, const struct profile *p, struct profile **out)
 {
-	return profile__rebuild(p, name_place, n, out);
+	/* the DWARF of a few files only is at hand at a time, and takes a second to be read */
+	uint32_t *frames = frames_by_binary(n);
+	const struct rebuild_order order = {.frames = frames, .count = n->places.len};
+	int err = frames ? profile__rebuild(p, &order, name_place, n, out) : -ENOMEM;
+
+	free(frames);
+	return err;
 }

@@ -60,6 +60,28 @@ static int expand(struct rebuild *r, uint32_t frame)
 	return 0;
 }
 
+static int expand_in_order(struct rebuild *r, const struct rebuild_order *order)
+{
+	size_t frames = profile__frame_count(r->from), stacks = profile__stack_count(r->from);
+	bool *used = calloc(frames + 1, 1), *seen = calloc(stacks, 1);
+	int err = used && seen ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !err && i < profile__sample_count(r->from); i++) {
+		uint32_t id = profile__sample(r->from, i)->stack;
+
+		for (; id && !seen[id]; id = profile__stack(r->from, id)->parent) {
+			seen[id] = true;
+			used[profile__stack(r->from, id)->frame] = true;
+		}
+	}
+	for (size_t i = 0; !err && i < order->count; i++)
+		if (used[order->frames[i]])
+			err = expand(r, order->frames[i]);
+	free(used);
+	free(seen);
+	return err;
+}
+
 /* Makes a stack and those that it stands on; a parent's id is always the lower one. */
 static int make_stack(struct rebuild *r, uint32_t id, struct frame_list *path)
 {
@@ -105,7 +127,8 @@ static int copy_samples(struct rebuild *r)
 	return err;
 }
 
-int profile__rebuild(const struct profile *from, rebuild_fn fn, void *arg, struct profile **out)
+int profile__rebuild(const struct profile *from, const struct rebuild_order *order, rebuild_fn fn, void *arg,
+		     struct profile **out)
 {
 	size_t frames = profile__frame_count(from), stacks = profile__stack_count(from);
 	struct rebuild r = {.from = from, .fn = fn, .arg = arg};
@@ -122,6 +145,8 @@ int profile__rebuild(const struct profile *from, rebuild_fn fn, void *arg, struc
 	for (size_t i = 0; i < stacks; i++)
 		r.stacks[i] = i ? UNKNOWN : 0;
 	err = copy_tables(&r);
+	if (!err && order)
+		err = expand_in_order(&r, order);
 	if (!err)
 		err = copy_samples(&r);
 	if (!err) {

@@ -15,7 +15,17 @@ struct frame_list vec(uint32_t);
 typedef int (*rebuild_fn)(void *arg, const struct profile *from, struct profile *to, uint32_t id,
 			  struct frame_list *out);
 
-/* The caller's in *out; frames and stacks that nothing refers to any more are left out. 0 or -errno. */
-int profile__rebuild(const struct profile *from, rebuild_fn fn, void *arg, struct profile **out);
+/* Frames to be asked about before the others, in this order, as far as they are in use. NULL: none. */
+struct rebuild_order {
+	const uint32_t *frames;
+	size_t count;
+};
+
+/*
+ * The caller's in *out; frames and stacks that nothing refers to any more are left out. Each frame is asked about once. 0 or
+ * -errno.
+ */
+int profile__rebuild(const struct profile *from, const struct rebuild_order *order, rebuild_fn fn, void *arg,
+		     struct profile **out);
 
 #endif
