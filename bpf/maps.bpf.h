@@ -187,7 +187,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 4 << 20);
+	__uint(max_entries, PYBPF_RING_BYTES);
 } ring SEC(".maps");
 
 /* The samples, by CPU: cfg_cpu_samples elements each, a power of two. */

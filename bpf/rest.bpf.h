@@ -8,8 +8,8 @@
 #define PYBPF_REST_BPF_H
 
 /*
- * Whether user space can do better. What it has found to lie in no mapping it does not want to hear of again; and where it comes late,
- * half of the ring is for the records that others depend on.
+ * Whether user space can do better. What it has found to lie in no mapping it does not want to hear of again; and where it comes
+ * late, a part of the ring is for the records that others depend on.
  */
 static __always_inline bool rest__is_wanted(struct scratch *s)
 {
@@ -17,7 +17,7 @@ static __always_inline bool rest__is_wanted(struct scratch *s)
 
 	if ((s->native_outcome != PYBPF_NATIVE_PENDING && s->native_outcome != PYBPF_NATIVE_UNMAPPED) || s->entry_lost)
 		return false;
-	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > bpf_ringbuf_query(&ring, BPF_RB_RING_SIZE) / 2)
+	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > PYBPF_RING_NATIVE - PYBPF_RING_RESERVE)
 		return false;
 	space = s->native_outcome == PYBPF_NATIVE_UNMAPPED ? bpf_map_lookup_elem(&spaces, &s->pid) : NULL;
 	return !space || !space->settled;

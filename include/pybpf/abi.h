@@ -25,6 +25,9 @@
 #define PYBPF_MAX_NATIVE   1024 /* native frames of one stack */
 #define PYBPF_REST_ENTRIES 256  /* calls from C into Python that the rest of a stack may have */
 #define PYBPF_REST_PAGES   32   /* of 4 KiB: as much of a stack is copied for user space to finish its walk */
+#define PYBPF_RING_BYTES   (4 << 20)
+#define PYBPF_RING_NATIVE  (8 << 20) /* with native stacks: their copies come in bursts, when libraries are loaded */
+#define PYBPF_RING_RESERVE (2 << 20) /* of that, what is not for copies of stacks, which others than their samples would miss */
 #define PYBPF_MAX_KERNEL   127  /* kernel frames of one stack: PERF_MAX_STACK_DEPTH */
 
 #include "pybpf/unwind.h"

@@ -78,9 +78,10 @@ static uint32_t unwind_blocks(void)
 	return n > 0 && n < UNWIND_BLOCKS ? (uint32_t)n : UNWIND_BLOCKS;
 }
 
-/* Room for unwinding: 64 KiB of code a page, so 4 GiB of it. Some 9 MB in all, and blocks as they are needed. */
+/* Room for unwinding: 64 KiB of code a page, so 4 GiB of it. Some 13 MB in all, and blocks as they are needed. */
 static void size_unwind_maps(struct pybpf_bpf *skel)
 {
+	bpf_map__set_max_entries(skel->maps.ring, PYBPF_RING_NATIVE);
 	bpf_map__set_max_entries(skel->maps.spaces, 16384);
 	bpf_map__set_max_entries(skel->maps.mappings, 131072);
 	bpf_map__set_max_entries(skel->maps.unwind_tables, 8192);
