@@ -73,6 +73,31 @@ static void test_wrong_layouts_are_refuted(void **state)
 	}
 }
 
+/* One that is stopped may be in the middle of anything. */
+static void test_what_does_not_run_is_not_refuted(void **state)
+{
+	struct subject t;
+	size_t at = 0;
+	char why[256] = "";
+
+	(void)state;
+	while (next_version(&t, &at, "3")) {
+		struct pyrt_layout l = t.proc.file->layout;
+		struct proc_stat stat;
+
+		l.abi.code_type += 8;
+		assert_int_equal(prove(&t, &l, why, sizeof(why)), PYRT_REFUTED); /* it waits, for us */
+		kill(t.blocked.pid, SIGSTOP);
+		do
+			assert_int_equal(proc__stat(t.blocked.pid, &stat), 0);
+		while (stat.state != 'T');
+		assert_int_equal(prove(&t, &l, why, sizeof(why)), PYRT_UNPROVEN);
+		assert_int_equal(prove(&t, &t.proc.file->layout, why, sizeof(why)), PYRT_PROVEN);
+		kill(t.blocked.pid, SIGCONT);
+		subject__end(&t);
+	}
+}
+
 static void test_a_reason_is_given(void **state)
 {
 	struct subject t;
@@ -143,6 +168,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_interpreter_proves_its_layout),
 		cmocka_unit_test(test_wrong_layouts_are_refuted),
+		cmocka_unit_test(test_what_does_not_run_is_not_refuted),
 		cmocka_unit_test(test_a_reason_is_given),
 		cmocka_unit_test(test_threads_are_listed),
 		cmocka_unit_test(test_ways_to_the_state),

@@ -12,6 +12,7 @@
 #define ATTEMPTS     14
 #define AT_ONCE      10      /* of them; before each of the others there is a pause, three times as long as the last */
 #define PAUSE_NS     1000000 /* the first */
+#define ENOUGH       3       /* failures that count */
 #define MAX_INTERPS  1024
 #define MAX_THREADS  8192
 #define MAX_CHECKED  16   /* innermost frames of a thread whose code objects are looked at */
@@ -161,14 +162,27 @@ static bool check_interpreters(struct trial *t)
 	return t->matched || !t->named || fails(t, "no thread's state belongs to a thread of the process");
 }
 
+/* Whether the process may still be where it was, in the middle of a change: it has not been on a CPU since it had been for *ran ns. */
+static bool is_midway(const struct trial *t, uint64_t *ran)
+{
+	uint64_t now, before = *ran;
+	bool busy;
+
+	if (proc__run_time(t->pid, &now, &busy))
+		return false; /* cannot be told */
+	*ran = now;
+	return busy && now == before;
+}
+
 enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct pyrt_layout *layout,
 			    uint64_t interpreters, char *why, size_t size)
 {
 	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters};
 	struct timespec pause = {.tv_nsec = PAUSE_NS};
+	unsigned int failures = 0;
+	uint64_t ran = 0;
 
 	for (int i = 0; i < ATTEMPTS && !t.gone; i++) {
-		/* the process may have been taken off its CPU in the middle of a change: it must get on it again */
 		if (i >= AT_ONCE) {
 			nanosleep(&pause, NULL);
 			pause.tv_nsec *= 3;
@@ -177,8 +191,9 @@ enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct p
 		t.named = t.matched = false;
 		if (check_interpreters(&t))
 			return t.frames ? PYRT_PROVEN : PYRT_UNPROVEN;
+		failures += !is_midway(&t, &ran);
 	}
-	if (t.gone)
+	if (t.gone || failures < ENOUGH)
 		return PYRT_UNPROVEN;
 	snprintf(why, size, "its structures are not those of its version: %s", t.why);
 	return PYRT_REFUTED;

@@ -20,8 +20,9 @@ enum pyrt_proof {
 
 /*
  * Reads from the live process `pid` through mem: some ten to a hundred reads. `interpreters` is the run-time address of the
- * head of the list. The process goes on meanwhile, so what does not fit is looked at again before it counts. Refuted with
- * the reason in why (size bytes). A process that ends meanwhile is unproven.
+ * head of the list. The process goes on meanwhile, so what does not fit is looked at again before it counts: after it has been on
+ * a CPU, as it may have been taken off in the middle of a change. Refuted with the reason in why (size bytes). A process that
+ * ends meanwhile, or gets no CPU, is unproven.
  */
 enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct pyrt_layout *layout,
 			    uint64_t interpreters, char *why, size_t size);

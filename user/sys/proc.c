@@ -123,6 +123,38 @@ int proc__stat(pid_t pid, struct proc_stat *out)
 	return 0;
 }
 
+int proc__run_time(pid_t pid, uint64_t *ns, bool *busy)
+{
+	struct proc_pids it;
+	uint64_t sum = 0;
+	bool any = false;
+	pid_t tid;
+	int err = proc_threads__open(&it, pid, NULL);
+
+	if (err)
+		return err;
+	while (!err && (tid = proc_pids__next(&it))) {
+		unsigned long long one;
+		struct proc_stat stat;
+		char buf[128];
+		ssize_t n = read_small(tid, "schedstat", buf, sizeof(buf));
+
+		if (n < 0 && tid != pid) /* it has ended */
+			continue;
+		if (n < 0 || sscanf(buf, "%llu", &one) != 1)
+			err = n < 0 ? (int)n : -EINVAL;
+		else
+			sum += one;
+		any |= !proc__stat(tid, &stat) && (stat.state == 'R' || stat.state == 'T' || stat.state == 't');
+	}
+	proc_pids__close(&it);
+	if (err)
+		return err;
+	*ns = sum;
+	*busy = any;
+	return 0;
+}
+
 bool proc__same_start(uint64_t start_ns, uint64_t ticks)
 {
 	long hz = sysconf(_SC_CLK_TCK);

@@ -65,6 +65,13 @@ struct proc_stat {
 };
 int proc__stat(pid_t pid, struct proc_stat *out); /* 0, -ESRCH, -errno */
 
+/*
+ * How long the threads of a process have been on a CPU, ns (/proc/TID/schedstat, Documentation/scheduler/sched-stats.rst; as of a
+ * tick ago). *busy: one of them is not asleep: it runs, waits for a CPU or is stopped, wherever it is in its program. 0;
+ * -ESRCH, also when this kernel does not tell; -errno.
+ */
+int proc__run_time(pid_t pid, uint64_t *ns, bool *busy);
+
 /* Is a start time in boot-time ns (task_struct.start_boottime) the one that stat shows as `ticks`? */
 bool proc__same_start(uint64_t start_ns, uint64_t ticks);
 
