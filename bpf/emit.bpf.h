@@ -55,7 +55,7 @@ static __always_inline void emit__sample(struct scratch *s, __u64 time, __u64 st
 	r->cpu = cpu;
 	r->outcome = outcome;
 	r->kind = SAMPLE_ON_CPU;
-	/* x86 stores in order; elsewhere user space makes every CPU pass a barrier before it reads (user/collect/kernel.c) */
+	/* x86 stores in order; elsewhere user space makes every CPU pass a barrier before it reads (user/collect/cpubufs.c) */
 	asm volatile("" ::: "memory");
 	*(volatile __u64 *)&s->shared.head = head + 1;
 }

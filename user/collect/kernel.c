@@ -4,17 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#ifndef __x86_64__
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#endif
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "collect/cpubufs.h"
 #include "collect/loadlog.h"
 #include "collect/mapmemory.h"
 #include "pybpf.skel.h"
@@ -22,22 +18,13 @@
 #define MAX_LAYOUTS 256
 #define UNWIND_BLOCKS 1024
 
-/* One CPU's samples that are to be taken: positions from `next` up to `end`. */
-struct span {
-	uint64_t next, end;
-};
-
 struct kernel {
 	struct pybpf_bpf *skel;
 	struct ring_buffer *ring;
 	int stats_fd;
-	uint32_t cpus;          /* possible ones */
-	const char *scratches;  /* the CPUs' memory, read-only; NULL: not mapped */
-	size_t scratch_bytes;   /* of one CPU */
-	const struct rec_sample *samples; /* of all CPUs, cpu_samples each */
+	struct cpubufs *bufs;
+	uint32_t cpus; /* possible ones */
 	uint32_t cpu_samples;
-	uint64_t *tails;        /* by CPU: samples taken, for the kernel to see */
-	struct span *spans;     /* by CPU, while draining */
 	struct py_layout layouts[MAX_LAYOUTS];
 	uint32_t layout_count;
 	kernel_record_fn fn; /* while draining */
@@ -122,45 +109,18 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 		bpf_map__set_max_entries(skel->maps.pids, 1);
 }
 
-/* Maps an array map of `bytes`. 0 or -errno. */
-static int map_array(struct bpf_map *map, size_t bytes, int protection, const void *to, struct err *e)
+static int map_buffers(struct kernel *k, struct err *e)
 {
-	void *at = mmap(NULL, bytes, protection, MAP_SHARED, bpf_map__fd(map), 0);
+	const struct cpubufs_maps maps = {
+		.scratches = bpf_map__fd(k->skel->maps.scratches),
+		.samples = bpf_map__fd(k->skel->maps.samples),
+		.tails = bpf_map__fd(k->skel->maps.tails),
+		.scratch_bytes = bpf_map__value_size(k->skel->maps.scratches),
+		.cpus = k->cpus,
+		.cpu_samples = k->cpu_samples,
+	};
 
-	if (at == MAP_FAILED)
-		return err__errno(e, -errno, "mapping the samples");
-	*(void **)to = at;
-	return 0;
-}
-
-/* What each CPU shows is read where it is: no call for a sample, and no copy of 80 KB to read a counter. */
-static int map_shared(struct kernel *k, struct err *e)
-{
-	int err;
-
-	k->scratch_bytes = (bpf_map__value_size(k->skel->maps.scratches) + 7) & ~7ul;
-	k->spans = calloc(k->cpus, sizeof(*k->spans));
-	err = k->spans ? 0 : err__errno(e, -ENOMEM, "mapping the samples");
-	if (!err)
-		err = map_array(k->skel->maps.scratches, k->cpus * k->scratch_bytes, PROT_READ, &k->scratches, e);
-	if (!err)
-		err = map_array(k->skel->maps.samples, (size_t)k->cpus * k->cpu_samples * sizeof(*k->samples),
-				PROT_READ, &k->samples, e);
-	if (!err)
-		err = map_array(k->skel->maps.tails, k->cpus * sizeof(*k->tails), PROT_READ | PROT_WRITE,
-				&k->tails, e);
-	return err;
-}
-
-static void unmap_shared(struct kernel *k)
-{
-	if (k->scratches)
-		munmap((void *)k->scratches, k->cpus * k->scratch_bytes);
-	if (k->samples)
-		munmap((void *)k->samples, (size_t)k->cpus * k->cpu_samples * sizeof(*k->samples));
-	if (k->tails)
-		munmap(k->tails, k->cpus * sizeof(*k->tails));
-	free(k->spans);
+	return cpubufs__new(&maps, &k->bufs, e);
 }
 
 static int forward(void *ctx, void *data, size_t size)
@@ -210,7 +170,7 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 	}
 	err = add_cgroups(k, config, e);
 	if (!err)
-		err = map_shared(k, e);
+		err = map_buffers(k, e);
 	if (err)
 		goto fail;
 	k->ring = ring_buffer__new(bpf_map__fd(k->skel->maps.ring), forward, k, NULL);
@@ -258,7 +218,7 @@ void kernel__free(struct kernel *k)
 	if (!k)
 		return;
 	ring_buffer__free(k->ring);
-	unmap_shared(k);
+	cpubufs__free(k->bufs);
 	if (k->stats_fd >= 0)
 		close(k->stats_fd);
 	pybpf_bpf__destroy(k->skel);
@@ -401,22 +361,9 @@ uint32_t kernel__files_missed(const struct kernel *k)
 	return __atomic_load_n(&k->skel->bss->files_missed, __ATOMIC_RELAXED);
 }
 
-/* struct cpu_shared comes first in struct scratch of bpf/maps.bpf.h. */
-static const struct cpu_shared *shared_of(const struct kernel *k, uint32_t cpu)
-{
-	return (const void *)(k->scratches + cpu * k->scratch_bytes);
-}
-
 void kernel__counters(const struct kernel *k, struct cpu_shared *sum)
 {
-	memset(sum, 0, sizeof(*sum));
-	for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
-		const uint64_t *from = (const uint64_t *)shared_of(k, cpu);
-		uint64_t *to = (uint64_t *)sum;
-
-		for (size_t i = 0; i < sizeof(*sum) / sizeof(uint64_t); i++)
-			to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
-	}
+	cpubufs__counters(k->bufs, sum);
 }
 
 int kernel__run_stats(struct kernel *k, uint64_t *ns, uint64_t *runs)
@@ -454,61 +401,16 @@ int kernel__ring_fd(struct kernel *k)
 	return ring_buffer__epoll_fd(k->ring);
 }
 
-static const struct rec_sample *sample_at(const struct kernel *k, uint32_t cpu, uint64_t position)
-{
-	return &k->samples[(size_t)cpu * k->cpu_samples + (position & (k->cpu_samples - 1))];
-}
-
-/* Merges the CPUs' samples by time. There are few CPUs with something in them: looking at each is fast enough. */
-static int take_samples(struct kernel *k, kernel_sample_fn fn, void *arg)
-{
-	int taken = 0;
-
-	for (;;) {
-		const struct rec_sample *oldest = NULL;
-		uint32_t from = 0;
-		int err;
-
-		for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
-			const struct rec_sample *r;
-
-			if (k->spans[cpu].next == k->spans[cpu].end)
-				continue;
-			r = sample_at(k, cpu, k->spans[cpu].next);
-			if (!oldest || r->time < oldest->time) {
-				oldest = r;
-				from = cpu;
-			}
-		}
-		if (!oldest)
-			return taken;
-		err = fn(arg, oldest);
-		if (err < 0)
-			return err;
-		k->spans[from].next++;
-		taken++;
-	}
-}
-
 int kernel__drain(struct kernel *k, kernel_record_fn on_record, kernel_sample_fn on_sample, void *arg)
 {
 	int records, samples;
 
-	for (uint32_t cpu = 0; cpu < k->cpus; cpu++) {
-		k->spans[cpu].next = k->tails[cpu];
-		k->spans[cpu].end = __atomic_load_n(&shared_of(k, cpu)->head, __ATOMIC_ACQUIRE);
-	}
-#ifndef __x86_64__
-	/* the BPF program has no barrier that every supported kernel knows: make each CPU pass one */
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-#endif
+	cpubufs__begin(k->bufs); /* their records are in the ring by now */
 	k->fn = on_record;
 	k->arg = arg;
 	records = ring_buffer__consume(k->ring);
 	if (records < 0)
 		return records;
-	samples = take_samples(k, on_sample, arg);
-	for (uint32_t cpu = 0; cpu < k->cpus; cpu++)
-		__atomic_store_n(&k->tails[cpu], k->spans[cpu].next, __ATOMIC_RELEASE);
+	samples = cpubufs__take(k->bufs, on_sample, arg);
 	return samples < 0 ? samples : records + samples;
 }
