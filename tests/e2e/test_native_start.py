@@ -25,15 +25,6 @@ IMPORTS = ("json ssl sqlite3 decimal asyncio unittest.mock xml.etree.ElementTree
            "concurrent.futures multiprocessing datetime random hashlib struct array mmap socket select pickle csv")
 
 
-def library():
-    """zlib, which is linked to by half of the system."""
-    for folder in "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/usr/lib64":
-        path = os.path.join(folder, "libz.so.1")
-        if os.path.exists(path):
-            return os.path.realpath(path)
-    raise LookupError("no libz.so.1")
-
-
 def test_whole_from_the_start(record, tmp_path):
     imports = "\n".join("try:\n    import %s\nexcept ImportError:\n    pass" % name for name in IMPORTS.split())
     script = tmp_path / "program.py"
@@ -42,7 +33,7 @@ def test_whole_from_the_start(record, tmp_path):
     taken, marked, of_copy = 0, {}, 0
     for run in range(RUNS):
         copy = tmp_path / ("copy%d.so" % run)
-        shutil.copy(library(), copy)
+        shutil.copy(harness.zlib(), copy)
         with open(copy, "ab") as f:  # another file to any cache
             f.write(os.urandom(16))
         ran = record("-n", "-r", 2000, "--json", output=tmp_path / "out.raw", command=[*python, script, copy])

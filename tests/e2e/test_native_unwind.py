@@ -28,6 +28,16 @@ CALLERS = {
 BETWEEN = {"in_qsort": "qsort", "in_signal": "raise"}
 
 
+def chain_fault(chain):
+    """What is wrong with the program's own frames as a whole, or None."""
+    if not chain:
+        return "is without main"
+    deep = sum(name == "through_depth" for name in chain)
+    if deep % 31 and chain[-1] != "through_depth":
+        return "%d of through_depth" % deep
+    return None
+
+
 def fault(stack, program):
     """What is wrong with a stack that is said to be complete, or None."""
     chain, between = [], []
@@ -52,12 +62,7 @@ def fault(stack, program):
             return "%s behind %s" % (name, between)
         chain.append(name)
         between = []
-    if not chain:
-        return "is without main"
-    deep = sum(name == "through_depth" for name in chain)
-    if deep % 31 and chain[-1] != "through_depth":
-        return "%d of through_depth" % deep
-    return None
+    return chain_fault(chain)
 
 
 # the same of chain.rs; code of the standard library stands between some
@@ -89,12 +94,7 @@ def rust_fault(stack, program):
             return "%s behind %s" % (name, between)
         chain.append(name)
         between = []
-    if not chain:
-        return "is without main"
-    deep = sum(name == "through_depth" for name in chain)
-    if deep % 31 and chain[-1] != "through_depth":
-        return "%d of through_depth" % deep
-    return None
+    return chain_fault(chain)
 
 
 @pytest.fixture(scope="module")

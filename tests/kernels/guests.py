@@ -60,22 +60,28 @@ status=$?
 kill $pids
 exit $status
 """
-ALL = """
+WAIT_FOR = """
+# FILE PID: that it has made
 wait_for() {{
 	until [ -e "$1" ]; do
 		kill -0 $2 || exit 1
 		sleep 0.2
 	done
 }}
-{first} /tests/dive.py 3 /tmp/first >&2 &
-first=$!
-wait_for /tmp/first $first
+"""
+RECORD_ALL = """
 pybpf record --all-python -r 100 -F -f raw -o /out/{name}.raw --json 2>/tmp/words &
 record=$!
 until grep -qs ^Sampling /tmp/words; do
 	kill -0 $record || exit 1
 	sleep 0.2
 done
+"""
+ALL = WAIT_FOR + """
+{first} /tests/dive.py 3 /tmp/first >&2 &
+first=$!
+wait_for /tmp/first $first
+""" + RECORD_ALL + """
 {second} /tests/dive.py 4 /tmp/second >&2 &
 second=$!
 /bin/busybox sh -c '{third} /tests/dive.py 5 /tmp/third & echo $! >/tmp/third.pid; wait' >&2 &
@@ -91,14 +97,8 @@ echo "{{\\"first\\": $first, \\"second\\": $second, \\"third\\": $(cat /tmp/thir
 kill $first $second $(cat /tmp/third.pid)
 exit $status
 """
-PLUG = """
+PLUG = WAIT_FOR + """
 cpu=/sys/devices/system/cpu/cpu1/online
-wait_for() {{
-	until [ -e "$1" ]; do
-		kill -0 $2 || exit 1
-		sleep 0.2
-	done
-}}
 burn() {{ # DEPTH NAME: a process that the second CPU alone runs
 	taskset 2 {python} /tests/dive.py $1 /tmp/$2 >&2 &
 	eval "$2=$!"
@@ -107,12 +107,7 @@ burn() {{ # DEPTH NAME: a process that the second CPU alone runs
 	kill $!
 }}
 echo 0 >$cpu || exit 1
-pybpf record --all-python -r 100 -F -f raw -o /out/{name}.raw --json 2>/tmp/words &
-record=$!
-until grep -qs ^Sampling /tmp/words; do
-	kill -0 $record || exit 1
-	sleep 0.2
-done
+""" + RECORD_ALL + """
 echo 1 >$cpu
 burn 3 late
 echo 0 >$cpu; echo 1 >$cpu # as when the machine is suspended: it is never seen to be gone
