@@ -4,20 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/cli.h"
 
 #define PERIOD_NS 100000000u
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 void progress__init(struct progress *p, bool wanted)
 {
@@ -28,7 +20,7 @@ void progress__init(struct progress *p, bool wanted)
 
 bool progress__is_due(const struct progress *p)
 {
-	return p->on && now_ns() - p->drawn_ns >= PERIOD_NS;
+	return p->on && clock_ns(CLOCK_MONOTONIC) - p->drawn_ns >= PERIOD_NS;
 }
 
 void progress__draw(struct progress *p, const char *line)
@@ -36,7 +28,7 @@ void progress__draw(struct progress *p, const char *line)
 	size_t width = cli__terminal_width(STDERR_FILENO);
 
 	fprintf(stderr, "\r\033[K%.*s", width > 1 ? (int)width - 1 : 0, line);
-	p->drawn_ns = now_ns();
+	p->drawn_ns = clock_ns(CLOCK_MONOTONIC);
 	p->shown = true;
 }
 

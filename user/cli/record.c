@@ -4,10 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/str.h"
 #include "cli/accounts.h"
 #include "cli/child.h"
@@ -36,14 +36,6 @@ struct run {
 	uint64_t duration_ns; /* of all parts of --rotate, the last one included */
 	char *written;        /* the last file that a profile was written to, NULL: none */
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void run__free(struct run *r)
 {
@@ -146,7 +138,7 @@ static void draw_progress(struct run *r)
 	if (r->opts.duration_ns)
 		snprintf(end, sizeof(end), " of %.1f s", (double)r->opts.duration_ns / 1e9);
 	snprintf(line, sizeof(line), "%.1f s%s  %" PRIu64 " samples  %" PRIu64 " lost  %" PRIu64 " processes",
-		 (double)(now_ns() - r->start_ns) / 1e9, end, a.taken, accounts__lost(&a), collect__live_processes(r->collect));
+		 (double)(clock_ns(CLOCK_MONOTONIC) - r->start_ns) / 1e9, end, a.taken, accounts__lost(&a), collect__live_processes(r->collect));
 	progress__draw(&r->progress, line);
 }
 
@@ -247,7 +239,7 @@ static int sample(struct run *r, const char **why, struct err *e)
 {
 	*why = "";
 	for (;;) {
-		uint64_t elapsed = now_ns() - r->start_ns, left = STEP_MS * 1000000ull;
+		uint64_t elapsed = clock_ns(CLOCK_MONOTONIC) - r->start_ns, left = STEP_MS * 1000000ull;
 		int err;
 
 		if (r->opts.duration_ns && elapsed >= r->opts.duration_ns)
@@ -346,7 +338,7 @@ static int record(struct run *r, struct err *e)
 	const char *why;
 	int err;
 
-	r->start_ns = now_ns();
+	r->start_ns = clock_ns(CLOCK_MONOTONIC);
 	progress__init(&r->progress, !r->opts.quiet && !r->opts.no_progress);
 	if (!r->opts.quiet)
 		fprintf(stderr, "Sampling process %" PRIu32 " times a second. Press Control-C to exit.\n",

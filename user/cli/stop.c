@@ -5,22 +5,15 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <time.h>
+
+#include "base/clock.h"
 
 /* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
 static const int changed[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE, SIGXFSZ};
 static struct sigaction inherited[sizeof(changed) / sizeof(changed[0])];
 static volatile sig_atomic_t requested, gave_up, snapshot;
 static atomic_int passed_to;
-static atomic_llong last_ns;
-
-static long long now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
+static atomic_ullong last_ns;
 
 static void on_signal(int number, siginfo_t *info, void *context)
 {
@@ -34,9 +27,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
 			kill(child, number);
 	} else {
 		/* within a second of the last one, whenever that was: writing may take long, or for ever */
-		if (requested && now_ns() - atomic_load(&last_ns) < 1000000000ll)
+		if (requested && clock_ns(CLOCK_MONOTONIC) - atomic_load(&last_ns) < 1000000000ll)
 			gave_up = 1;
-		atomic_store(&last_ns, now_ns());
+		atomic_store(&last_ns, clock_ns(CLOCK_MONOTONIC));
 		requested = number;
 	}
 	errno = saved;

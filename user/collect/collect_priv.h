@@ -5,6 +5,7 @@
 
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/vec.h"
 #include "collect/clock.h"
 #include "collect/collect.h"
@@ -52,14 +53,6 @@ struct collect {
 	uint32_t files_missed; /* as last seen */
 	char *words;
 };
-
-static inline uint64_t clock_ns(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* collect_profile.c: something that the user should know. */
 void collect__note(struct collect *c, const char *line);

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/vec.h"
@@ -288,14 +288,6 @@ static void publish_again(struct interps *x, const struct pyproc *p)
 	publish(x, p);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* The way that the kernel has found to the states of the process's threads, as a number. */
 static uint64_t source_key(const struct proc_info *now)
 {
@@ -366,7 +358,7 @@ void interps__on_thread(struct interps *x, const struct rec_thread *r)
 
 void interps__refresh(struct interps *x)
 {
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	if (now - x->refreshed < REFRESH_NS) {
 		listed__refresh(x->listed, false);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is known of the files that processes map: is there a Python in them, and how is it read? */
+#include "base/clock.h"
 #include "collect/pyproc.h"
 
 #include <elf.h>
@@ -8,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/hash.h"
@@ -78,14 +78,6 @@ void pyfiles__use_list(struct pyfiles *files, const struct pyfile *file)
 
 	if (f)
 		f->source = (struct pyrt_source){.source = PY_TSTATE_LIST};
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static uint64_t ctime_ns(const struct stat *st)
@@ -248,7 +240,7 @@ static struct verdict *recall(const struct pyfiles *files, uint64_t id)
 static int remember(struct pyfiles *files, uint64_t id, int fd, const char *path,
 		    struct file_key key, struct verdict **out, struct err *e)
 {
-	struct verdict v = {.checked = now_ns()}, *old = recall(files, id);
+	struct verdict v = {.checked = clock_ns(CLOCK_MONOTONIC_COARSE)}, *old = recall(files, id);
 	struct stat st;
 	int err;
 
@@ -300,7 +292,7 @@ int pyfiles__get(struct pyfiles *files, pid_t pid, const struct proc_map *map,
 	_cleanup_close_ int fd = -1;
 	int err;
 
-	if (!v || now_ns() - v->checked > TRUSTED_NS) {
+	if (!v || clock_ns(CLOCK_MONOTONIC_COARSE) - v->checked > TRUSTED_NS) {
 		struct file_key key = {.ino = map->ino, .dev = map->dev};
 
 		fd = proc__open_mapping(pid, map);

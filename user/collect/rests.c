@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/vec.h"
 
@@ -112,14 +112,6 @@ static struct rest *find(const struct rests *all, uint64_t name)
 	return at ? (struct rest *)(uintptr_t)*at : NULL;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* ---- what comes */
 
 static void on_rest(struct rests *all, const struct rec_rest *head, size_t size)
@@ -136,7 +128,7 @@ static void on_rest(struct rests *all, const struct rec_rest *head, size_t size)
 	r->head = *head;
 	memcpy(r->entries, head + 1, n * sizeof(struct py_entry));
 	r->copy.start = PYBPF_REST_START(head->regs.sp);
-	r->taken_ns = now_ns();
+	r->taken_ns = clock_ns(CLOCK_MONOTONIC);
 	/* at once: the process may not live for long */
 	r->space = spaces__get(all->spaces, head->pid, 0);
 	if (!r->space || hmap__put(&all->by_name, head->stack, (uintptr_t)r)) {
@@ -315,7 +307,7 @@ uint64_t rests__finished(const struct rests *all)
 
 void rests__finish(struct rests *all, struct recorder *to, bool last)
 {
-	uint64_t name, *at, now = rests__count(all) ? now_ns() : 0;
+	uint64_t name, *at, now = rests__count(all) ? clock_ns(CLOCK_MONOTONIC) : 0;
 	size_t pos = 0;
 
 	while (rests__count(all) && hmap__next(&all->by_name, &pos, &name, &at)) {

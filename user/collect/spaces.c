@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bpf/bpf.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/vec.h"
 #include "sys/proc.h"
@@ -114,21 +114,13 @@ struct perfmap *space__perfmap(struct space *s)
 	return s->perfmap;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* ---- runs of the kernel's mappings */
 
 /* Runs that rested long enough and that no process uses any more (children share their parent's) become free. */
 static void runs__collect(struct spaces *all)
 {
 	struct hmap used = {0};
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 	uint32_t pid = 0, *key = NULL;
 	struct unwind_space space;
 	size_t kept = 0;
@@ -177,7 +169,7 @@ static int runs__take(struct spaces *all, size_t count, struct run *out)
 
 static void runs__give(struct spaces *all, struct run r)
 {
-	r.freed_ns = now_ns();
+	r.freed_ns = clock_ns(CLOCK_MONOTONIC);
 	if (vec__push(&all->resting, r))
 		return; /* no memory: it is lost for this recording */
 }

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/vec.h"
 #include "pyrt/threadnames.h"
@@ -138,14 +138,6 @@ void threadnames__take(struct threadnames *t, const void *record, size_t size)
 		forget(t, ((const struct rec_life *)record)->identity);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static int locate(struct threadnames *t, struct member *m)
 {
 	struct pyproc p;
@@ -161,7 +153,7 @@ static int locate(struct threadnames *t, struct member *m)
 /* 0, or -ESRCH when the process has ended. */
 static int member__read(struct threadnames *t, struct member *m, threadnames_fn fn, void *arg)
 {
-	uint64_t start = now_ns(), took;
+	uint64_t start = clock_ns(CLOCK_MONOTONIC), took;
 	size_t named = 0;
 	int err = m->interpreters ? 0 : locate(t, m);
 
@@ -175,7 +167,7 @@ static int member__read(struct threadnames *t, struct member *m, threadnames_fn 
 		fn(arg, m->identity, (uint32_t)*tid, m->names.text.data + name->at, name->n);
 		named++;
 	}
-	took = (now_ns() - start) * SHARE;
+	took = (clock_ns(CLOCK_MONOTONIC) - start) * SHARE;
 	m->rest = start + (took > PAUSE_NS ? took : PAUSE_NS);
 	m->due = start + AGAIN_NS;
 	if (named < m->tids.len && m->tries) {
@@ -188,7 +180,7 @@ static int member__read(struct threadnames *t, struct member *m, threadnames_fn 
 void threadnames__read(struct threadnames *t, bool all, threadnames_fn fn, void *arg)
 {
 	size_t left = t->members.len, read = 0;
-	uint64_t now = now_ns();
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
 
 	while (left-- && t->members.len && (all || read < AT_ONCE)) {
 		struct member *m;

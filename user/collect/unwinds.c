@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/vec.h"
 #include "collect/unwind_arrays.h"
 #include "sys/elf.h"
@@ -54,14 +55,6 @@ struct unwinds {
 	struct unwind_cache *cache;
 	struct unwind_arrays arrays;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* 0; -EBADMSG when it is malformed, or another error of unwind_table__build. */
 static int load_table(struct unwinds *u, const struct request *r, struct unwind_table **out)
@@ -106,7 +99,7 @@ static void make_table(struct unwinds *u, const struct request *r)
 {
 	struct unwind_table_info info = {.state = UNWIND_TABLE_NONE};
 	struct unwind_table *table = NULL;
-	uint64_t start = now_ns();
+	uint64_t start = clock_ns(CLOCK_MONOTONIC);
 	uint32_t rows = 0;
 	int err = load_table(u, r, &table);
 
@@ -122,7 +115,7 @@ static void make_table(struct unwinds *u, const struct request *r)
 		err = -ENOSPC;
 	made(u, r->id, &table, err == -ENOSPC ? 0 : err);
 	pthread_mutex_lock(&u->lock);
-	u->counts.build_ns += now_ns() - start;
+	u->counts.build_ns += clock_ns(CLOCK_MONOTONIC) - start;
 	if (!err) {
 		u->counts.tables++;
 		u->counts.rows += rows;
