@@ -139,6 +139,23 @@ class Result:
         return "status %s, stdout %r, stderr %r" % (self.status, self.stdout[:2000], self.stderr[-2000:])
 
 
+def descendants(pid):
+    """The pids of a process's children, and theirs."""
+    parents = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % name, "rb") as f:
+                parents[int(name)] = int(f.read().rpartition(b")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    found = {pid}
+    while True:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        if not more:
+            return found - {pid}
+        found |= more
+
+
 class Recording:
     """`pybpf record` in the background. Samples are taken once sampling() has returned."""
 
@@ -187,8 +204,13 @@ class Recording:
         return self.finish(timeout)
 
     def kill(self):
+        """With the command that it has started, and that command's children."""
         if self.process.poll() is None:
+            started = descendants(self.pid)
             self.process.kill()
+            for pid in started:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         self.process.wait(PATIENCE)
 
     def __enter__(self):

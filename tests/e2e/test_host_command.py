@@ -231,3 +231,16 @@ def test_signals_are_passed_on(number, any_python, tmp_path):
         result = it.stop(number)
     assert result.status == 9, result
     assert result.samples > 0
+
+
+def test_what_a_test_leaves_is_ended(any_python, tmp_path):
+    """The harness's own: a recording that is given up takes its program with it, and what that has started."""
+    code = "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'while True: pass'])\nwhile True: pass\n"
+    with harness.Recording(output=tmp_path / "out.raw", command=any_python.command + ["-c", code]) as it:
+        it.sampling()
+        while len(harness.descendants(it.pid)) < 2:
+            assert it.process.poll() is None
+        started = [os.pidfd_open(pid) for pid in harness.descendants(it.pid)]
+    for fd in started:
+        assert select.select([fd], [], [], harness.PATIENCE)[0]  # it has ended
+        os.close(fd)
