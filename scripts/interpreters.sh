@@ -17,6 +17,8 @@
 
 set -u -o pipefail
 export LC_ALL=C
+# Of a make that has called this: CPython's own needs the built-in rules, which that one has switched off.
+unset MAKEFLAGS MAKELEVEL MFLAGS
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(dirname "$here")
