@@ -14,7 +14,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 BUILD='gcc libc6-dev make clang llvm bpftool|linux-tools-generic libbpf-dev libelf-dev libdw-dev zlib1g-dev
 	libzstd-dev liblzma-dev libiberty-dev libjansson-dev pkg-config python3'
 TEST='libcmocka-dev python3-pytest python3-pytest-xdist python3-pytest-timeout clang-tidy clang-format
-	libclang-rt-dev|libclang-common-14-dev shellcheck libxml2-utils mandoc bash zsh fish chromium?
+	libclang-rt-dev? shellcheck libxml2-utils mandoc bash zsh fish chromium?
 	qemu-system-x86 debootstrap busybox-static debian-archive-keyring binutils xz-utils zstd runc'
 BENCH='python3-venv python3-pip'
 
