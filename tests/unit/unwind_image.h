@@ -15,6 +15,8 @@
 #define IMAGE_FRAME      0x100000u /* and of .eh_frame */
 #define IMAGE_INIT       0x48100u
 #define IMAGE_PLT        0x48000u
+#define IMAGE_CODE       0x30000u
+#define IMAGE_SYMBOLS    0x60000u /* of .symtab in the file */
 #define IMAGE_HDR_OFFSET 0x400u
 #define IMAGE_OFFSET     0x410u /* of the frame information in the file */
 
@@ -38,18 +40,22 @@ struct image {
 	const uint8_t *init; /* and of .init at IMAGE_INIT */
 	size_t init_size;
 	int interp; /* a segment PT_INTERP */
+	const uint8_t *code; /* bytes at IMAGE_CODE */
+	size_t code_size;
+	const Elf64_Sym *symbols; /* of a section .symtab, without names */
+	size_t nsymbols;
 };
 
 /* A descriptor of the file, -1 when it cannot be made. */
 static inline int image__make(const struct image *i)
 {
-	static const char names[] = "\0.eh_frame\0.debug_frame\0.zdebug_frame\0.plt\0.shstrtab\0.init";
+	static const char names[] = "\0.eh_frame\0.debug_frame\0.zdebug_frame\0.plt\0.shstrtab\0.init\0.symtab";
 	static const uint32_t name_of[] = {1, 11, 0, 11, 24, 1};
-	size_t at = IMAGE_OFFSET + i->size, nsections = 5;
+	size_t at = IMAGE_OFFSET + i->size, nsections = 6;
 	struct {
 		Elf64_Ehdr eh;
 		Elf64_Phdr ph[4];
-		Elf64_Shdr sh[5];
+		Elf64_Shdr sh[6];
 		char names[sizeof(names)];
 	} head = {
 		.eh = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
@@ -120,12 +126,20 @@ static inline int image__make(const struct image *i)
 				  .sh_type = SHT_STRTAB,
 				  .sh_size = sizeof(names),
 				  .sh_offset = (uint64_t)((char *)head.names - (char *)&head)};
+	if (i->nsymbols)
+		head.sh[5] = (Elf64_Shdr){.sh_name = 59,
+					  .sh_type = SHT_SYMTAB,
+					  .sh_offset = IMAGE_SYMBOLS,
+					  .sh_size = i->nsymbols * sizeof(*i->symbols)};
 	if (fd < 0)
 		return -1;
 	if (pwrite(fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head) ||
 	    pwrite(fd, hdr, sizeof(hdr), IMAGE_HDR_OFFSET) != (ssize_t)sizeof(hdr) ||
 	    pwrite(fd, i->frame, i->size, IMAGE_OFFSET) != (ssize_t)i->size ||
 	    (i->plt && ftruncate(fd, IMAGE_PLT - IMAGE_TEXT + (off_t)i->plt)) ||
+	    (i->code && pwrite(fd, i->code, i->code_size, IMAGE_CODE - IMAGE_TEXT) != (ssize_t)i->code_size) ||
+	    (i->nsymbols && pwrite(fd, i->symbols, i->nsymbols * sizeof(*i->symbols), IMAGE_SYMBOLS) !=
+				    (ssize_t)(i->nsymbols * sizeof(*i->symbols))) ||
 	    (i->init && pwrite(fd, i->init, i->init_size, IMAGE_INIT - IMAGE_TEXT) != (ssize_t)i->init_size)) {
 		close(fd);
 		return -1;
