@@ -121,6 +121,49 @@ static void test_refused(void **state)
 	expect_refused(BYTES(0x48, 0x89, 0xe2, 0x48, 0x83, 0xe4, 0xc0, 0x0f, 0x31, 0x48, 0x89, 0xd4, 0xc3));
 }
 
+/*
+ * A loop that hands "unknown" on by one register each time round: what is made to be looked at again and again is given up. Without
+ * the loop's body, in which most is looked at, it is followed.
+ */
+static void test_steps(void **state)
+{
+	enum { BODY = 1000 };
+	static const uint8_t regs[] = {0, 1, 2, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+	(void)state;
+	for (int body = 0; body <= BODY; body += BODY) {
+		uint8_t code[2 * BODY];
+		filler_list list = {0};
+		size_t n = 0, loop;
+		int32_t back;
+
+		for (size_t i = 0; i < sizeof(regs); i++) { /* mov rsp, each of them */
+			const uint8_t mov[] = {0x48 | regs[i] >> 3, 0x89, 0xe0 | (regs[i] & 7)};
+
+			memcpy(code + n, mov, sizeof(mov));
+			n += sizeof(mov);
+		}
+		loop = n;
+		memset(code + n, 0x90, (size_t)body);
+		n += (size_t)body;
+		for (size_t i = sizeof(regs); --i;) { /* mov the one before, each of them */
+			const uint8_t mov[] = {0x48 | regs[i - 1] >> 3 << 2 | regs[i] >> 3, 0x89,
+					       0xc0 | (regs[i - 1] & 7) << 3 | (regs[i] & 7)};
+
+			memcpy(code + n, mov, sizeof(mov));
+			n += sizeof(mov);
+		}
+		memcpy(code + n, (const uint8_t[]){0x31, 0xc0, 0x0f, 0x85}, 4); /* xor eax, eax; jne loop; ret */
+		back = (int32_t)loop - (int32_t)(n + 8);
+		memcpy(code + n + 4, &back, 4);
+		code[n + 8] = 0xc3;
+		n += 9;
+		assert_int_equal(follow_x86(code, n, START, &list), body ? -E2BIG : 0);
+		assert_int_equal(!list.len, body != 0);
+		vec__free(&list);
+	}
+}
+
 static void length(size_t want, const uint8_t *code, size_t n)
 {
 	struct insn_x86 i;
@@ -157,6 +200,7 @@ int main(void)
 		cmocka_unit_test(test_frame_pointer),
 		cmocka_unit_test(test_other_register),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_lengths),
 	};
 

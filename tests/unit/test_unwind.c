@@ -122,6 +122,9 @@ static void test_cfa(void **state)
 	expect(BYTES(0x13, 1), RULE(.cfa = UNWIND_SP, .cfa_off = -8));
 	expect(BYTES(0x0e, 0xff, 0xff, 0xff, 0xff, 0x07), RULE(.cfa = UNWIND_SP, .cfa_off = INT32_MAX));
 	expect(BYTES(0x0e, 0x80, 0x80, 0x80, 0x80, 0x08), UNKNOWN_RULE);
+	expect(BYTES(0x0c, 15, 8), RULE(.cfa = UNWIND_REG, .reg = 15, .cfa_off = 8));
+	expect(BYTES(0x0c, 17, 8), UNKNOWN_RULE); /* xmm0 */
+	expect(BYTES(0x0c, 0xc6, 0x00, 8), UNKNOWN_RULE); /* 70 is not rbp, which is 6 */
 	expect(BYTES(0x0c, 0x80, 0x02, 8), UNKNOWN_RULE); /* register 256 */
 }
 

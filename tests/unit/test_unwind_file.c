@@ -371,6 +371,41 @@ static void test_malformed(void **state)
 	expect_error(&g, -ENOTSUP, "machine 3");
 }
 
+/* The error of a file of so much frame information: zeros, or these 8 bytes again and again. */
+static int build_large(enum image_kind kind, size_t n, const uint8_t entry[8])
+{
+	struct image image = {.kind = kind, .size = n};
+	uint8_t *bytes = calloc(1, n);
+	struct unwind_table *t = NULL;
+	struct elf *elf = NULL;
+	int fd, err;
+
+	for (size_t i = 0; entry && i < n; i += 8)
+		memcpy(bytes + i, entry, 8);
+	image.frame = bytes;
+	fd = image__make(&image);
+	assert_int_equal(elf__open(fd, &elf, NULL), 0);
+	err = unwind_table__build(elf, &t, NULL);
+	elf__close(elf);
+	close(fd);
+	free(bytes);
+	assert_null(t);
+	return err;
+}
+
+/* What a file claims costs no memory without end, in however many sections and entries it does so. */
+static void test_too_much(void **state)
+{
+	static const uint8_t cie[8] = {4};
+
+	(void)state;
+	assert_int_equal(build_large(IMAGE_EH, 33 << 20, NULL), -ENOENT);
+	assert_int_equal(build_large(IMAGE_EH, 65 << 20, NULL), -E2BIG);
+	assert_int_equal(build_large(IMAGE_SPLIT, 66 << 20, NULL), -E2BIG);
+	assert_int_equal(build_large(IMAGE_EH, 8 << 18, cie), -EBADMSG); /* none of them is understood */
+	assert_int_equal(build_large(IMAGE_EH, (8 << 18) + 8, cie), -E2BIG);
+}
+
 static void test_functions_at(void **state)
 {
 	const uint64_t addrs[] = {TEXT + 0xff, TEXT + 0x100, TEXT + 0x11f, TEXT + 0x120, TEXT + 0x210, 0};
@@ -413,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_augmentations),
 		cmocka_unit_test(test_bad_cie),
 		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_too_much),
 		cmocka_unit_test(test_functions_at),
 	};
 

@@ -21,6 +21,7 @@
 struct cfi_arch {
 	uint16_t machine; /* EM_* */
 	uint8_t sp, fp;   /* DWARF register numbers */
+	uint8_t regs;     /* general registers: those numbered below */
 	int16_t plt0;     /* bytes of the first entry of .plt */
 	uint8_t bx;       /* that of rbx, 0xff: not followed */
 	int16_t ra_off;   /* the return address's place at a function's start, from CFA; UNWIND_RA_SAME */
@@ -43,7 +44,7 @@ typedef struct vec(struct cfi_section) cfi_sections;
 
 /*
  * All sections of the file that have call frame information, .eh_frame first. 0, -ENOENT when there are none, -EBADMSG
- * when one of them is not what it should be, -E2BIG when one is too large to be true, -EIO, -EINVAL, -ENOMEM.
+ * when one of them is not what it should be, -E2BIG when they are too large to be true, -EIO, -EINVAL, -ENOMEM.
  */
 int cfi_sections__read(struct elf *elf, cfi_sections *out, struct err *e);
 void cfi_sections__free(cfi_sections *s);

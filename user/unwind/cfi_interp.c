@@ -149,7 +149,7 @@ static bool cfa_rule(const struct cfi_arch *arch, const struct cfi_state *s, str
 		rule->cfa = x.reg == arch->sp ? UNWIND_SP : x.reg == arch->fp ? UNWIND_FP : UNWIND_REG;
 		if (rule->cfa == UNWIND_REG)
 			rule->reg = (uint8_t)x.reg;
-		return x.reg <= UINT8_MAX;
+		return x.reg < arch->regs;
 	case CFI_FORM_DEREF:
 		rule->cfa = x.reg == arch->sp ? UNWIND_SP_DEREF : UNWIND_FP_DEREF;
 		return x.reg == arch->sp || x.reg == arch->fp;

@@ -6,7 +6,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define PE_OMIT 0xff
+#define PE_OMIT  0xff
+#define MAX_CIES (1U << 18) /* one takes 40 times as much memory as in the file; .debug_frame has one for each object */
 
 struct entry {
 	size_t offset;      /* of the entry in its section */
@@ -24,8 +25,8 @@ struct code {
 };
 
 static const struct cfi_arch arches[] = {
-	{.machine = EM_X86_64, .sp = 7, .fp = 6, .bx = UNWIND_BX, .plt0 = 16, .ra_off = -8},
-	{.machine = EM_AARCH64, .sp = 31, .fp = 29, .bx = 0xff, .plt0 = 32, .ra_off = UNWIND_RA_SAME},
+	{.machine = EM_X86_64, .sp = 7, .fp = 6, .regs = 16, .bx = UNWIND_BX, .plt0 = 16, .ra_off = -8},
+	{.machine = EM_AARCH64, .sp = 31, .fp = 29, .regs = 32, .bx = 0xff, .plt0 = 32, .ra_off = UNWIND_RA_SAME},
 };
 
 const struct cfi_arch *cfi_arch__of(uint16_t machine)
@@ -165,6 +166,8 @@ static int read_cies(struct cfi *cfi, const struct cfi_section *s)
 
 		if (!entry.is_cie)
 			continue;
+		if (cfi->cies.len == MAX_CIES)
+			return -E2BIG;
 		cie.bad = !read_cie(cfi->arch, &cie, entry.body);
 		err = vec__push(&cfi->cies, cie);
 		if (err)
@@ -290,6 +293,8 @@ int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e)
 			err = read_fdes(cfi, s, first, &code);
 		if (err == -ENOMEM)
 			return err__set(e, err, "out of memory");
+		if (err == -E2BIG)
+			return err__set(e, err, "more entries of call frame information than can be true");
 		if (err)
 			return err__set(e, err, "malformed %s", s->eh ? ".eh_frame" : ".debug_frame");
 	}

@@ -10,8 +10,8 @@
 
 #include "base/cleanup.h"
 
-#define MAX_SECTION  (128U << 20) /* bytes; the largest in use have some 30 MB */
-#define MAX_SECTIONS 64           /* of one name */
+#define MAX_BYTES    (64U << 20) /* of all sections; the largest in use have some 30 MB */
+#define MAX_SECTIONS 64
 #define MAX_RATIO    1032         /* what DEFLATE can reach at best */
 #define MAX_DYNAMIC  4096         /* entries */
 
@@ -119,7 +119,7 @@ static int inflate_section(uint8_t **data, size_t n, size_t at, uint64_t size, s
 	_cleanup_free_ uint8_t *plain = NULL;
 	uLongf got = size;
 
-	if (size > MAX_SECTION || size / MAX_RATIO > n)
+	if (size > MAX_BYTES || size / MAX_RATIO > n)
 		return err__set(e, -EBADMSG, "a compressed section claims an impossible size");
 	plain = malloc(size + 1);
 	if (!plain)
@@ -157,18 +157,26 @@ static int decompress(struct cfi_section *s, bool old, struct err *e)
 	return err;
 }
 
+static int too_much(struct err *e)
+{
+	return err__set(e, -E2BIG, "call frame information of more than %u MB", MAX_BYTES >> 20);
+}
+
 static int add_section(cfi_sections *out, struct elf *elf, const struct elf_section *from, bool eh, bool old,
 		       struct err *e)
 {
 	struct cfi_section s = {.elf = elf, .size = from->size, .addr = from->addr, .eh = eh};
+	size_t room = MAX_BYTES;
 	int err = 0;
 
 	if (from->type == SHT_NOBITS || !from->size)
 		return 0;
-	if (from->size > MAX_SECTION)
-		return err__set(e, -E2BIG, "call frame information of more than %u MB", MAX_SECTION >> 20);
+	vec__foreach(out, before)
+		room -= before->size;
 	if (out->len >= MAX_SECTIONS)
 		return err__set(e, -E2BIG, "call frame information in too many sections");
+	if (from->size > room)
+		return too_much(e);
 	s.data = malloc(s.size);
 	if (!s.data)
 		return err__set(e, -ENOMEM, "out of memory");
@@ -177,6 +185,8 @@ static int add_section(cfi_sections *out, struct elf *elf, const struct elf_sect
 		err__errno(e, err, "cannot read the call frame information");
 	else if (old || from->flags & SHF_COMPRESSED)
 		err = decompress(&s, old, e);
+	if (!err && s.size > room)
+		err = too_much(e);
 	if (!err) {
 		err = vec__push(out, s);
 		if (err)
@@ -226,7 +236,7 @@ static int by_segment(cfi_sections *out, struct elf *elf, struct err *e)
 		if (l->type != PT_LOAD || from.addr < l->vaddr || at >= l->filesz)
 			continue;
 		from.offset = l->offset + at;
-		from.size = l->filesz - at < MAX_SECTION ? l->filesz - at : MAX_SECTION;
+		from.size = l->filesz - at < MAX_BYTES ? l->filesz - at : MAX_BYTES;
 		if (from.offset > elf__info(elf)->size || from.size > elf__info(elf)->size - from.offset)
 			break;
 		err = add_section(out, elf, &from, true, false, e);
