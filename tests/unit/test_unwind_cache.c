@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -78,26 +79,32 @@ static int tear_down(void **state)
 }
 
 /* The table of a file of `functions` functions, which differ from those of another `kind`. */
-static struct unwind_table *get(struct unwind_cache *c, unsigned int functions, uint8_t kind)
+static struct unwind_table *get_frame(struct unwind_cache *c, struct frame *f, unsigned int functions, uint8_t kind)
 {
-	struct frame f = {0};
 	struct unwind_table *t = NULL;
 	struct elf *elf = NULL;
 	struct err e = {0};
 	int fd;
 
-	frame__usual_cie(&f);
+	frame__usual_cie(f);
 	for (unsigned int i = 0; i < functions; i++)
-		frame__function(&f, TEXT + i * 0x800, 0x400,
+		frame__function(f, TEXT + i * 0x800, 0x400,
 				BYTES(0x44, 0x0e, (uint8_t)(16 + i % 64), 0x44, 0x0e, kind));
-	f.image.frame = f.bytes;
-	f.image.size = f.n;
-	fd = image__make(&f.image);
+	f->image.frame = f->bytes;
+	f->image.size = f->n;
+	fd = image__make(&f->image);
 	assert_int_equal(elf__open(fd, &elf, &e), 0);
 	assert_int_equal(unwind_cache__build(c, elf, &t, &e), 0);
 	elf__close(elf);
 	close(fd);
 	return t;
+}
+
+static struct unwind_table *get(struct unwind_cache *c, unsigned int functions, uint8_t kind)
+{
+	struct frame f = {0};
+
+	return get_frame(c, &f, functions, kind);
 }
 
 static void expect_same(const struct unwind_table *a, const struct unwind_table *b)
@@ -187,6 +194,31 @@ static void test_damaged(void **state)
 		expect(f->cache, 20, 200, 0, ++misses);
 	}
 	expect(f->cache, 20, 200, 1, misses);
+}
+
+/* Is the code of a file without call frame information for it, which a symbol of that type names, followed? */
+static bool is_followed(struct unwind_cache *c, const uint8_t *code, size_t n, unsigned char type)
+{
+	const Elf64_Sym symbol = {.st_info = ELF64_ST_INFO(STB_GLOBAL, type), .st_shndx = 1, .st_value = IMAGE_CODE, .st_size = n};
+	struct frame f = {.image = {.code = code, .code_size = n, .symbols = &symbol, .nsymbols = 1}};
+	struct unwind_table *t = get_frame(c, &f, 1, 200);
+	bool is = !unwind_table__lookup(t, IMAGE_CODE, &(struct unwind_rule){0});
+
+	unwind_table__free(t);
+	return is;
+}
+
+/* No file can be made that leaves another one without the rules of code that is followed. */
+static void test_other_code(void **state)
+{
+	static const uint8_t moves[] = {0x50, 0xc3}, returns[] = {0x90, 0xc3};
+	struct fixture *f = *state;
+
+	assert_false(is_followed(f->cache, returns, sizeof(returns), STT_OBJECT));
+	assert_false(is_followed(f->cache, returns, sizeof(returns), STT_OBJECT));
+	assert_int_equal(unwind_cache__stats(f->cache).hits, 1);
+	assert_false(is_followed(f->cache, moves, sizeof(moves), STT_FUNC));
+	assert_true(is_followed(f->cache, returns, sizeof(returns), STT_FUNC));
 }
 
 static void open_to_others(const char *path, void *arg)
@@ -362,6 +394,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_found_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_other_code, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files_of_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_folder, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_eviction, set_up, tear_down),

@@ -216,6 +216,43 @@ static void test_linker(void **state)
 	unwind_table__free(t);
 }
 
+/* One function of a file, behind the names of others, is followed unless there are more of these than can be true. */
+static void test_symbols(void **state)
+{
+	static const uint8_t code[] = {0x90, 0xc3};
+	Elf64_Sym symbol = {.st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC), .st_shndx = 1, .st_value = IMAGE_CODE};
+
+	(void)state;
+	for (size_t many = 0; many < 2; many++) {
+		struct frame f = {.image = {.code = code, .code_size = sizeof(code), .symbols = &symbol, .nsymbols = 1}};
+		struct unwind_table *t = NULL;
+		struct elf *elf = NULL;
+		Elf64_Shdr s;
+		int fd;
+
+		symbol.st_size = sizeof(code);
+		frame__usual_cie(&f);
+		frame__function(&f, TEXT, 0x100, NOTHING);
+		f.image.frame = f.bytes;
+		f.image.size = f.n;
+		fd = image__make(&f.image);
+		if (many) {
+			const off_t at = sizeof(Elf64_Ehdr) + 4 * sizeof(Elf64_Phdr) + 5 * sizeof(s);
+
+			assert_int_equal(pread(fd, &s, sizeof(s), at), sizeof(s));
+			s.sh_size = ((4u << 20) + 1) * sizeof(symbol);
+			assert_int_equal(pwrite(fd, &s, sizeof(s), at), sizeof(s));
+			assert_int_equal(ftruncate(fd, IMAGE_SYMBOLS + (off_t)s.sh_size), 0);
+		}
+		assert_int_equal(elf__open(fd, &elf, NULL), 0);
+		assert_int_equal(unwind_table__build(elf, &t, NULL), 0);
+		table__expect(t, IMAGE_CODE, many ? NO_RULE : RULE(.cfa = UNWIND_SP, .cfa_off = 8));
+		unwind_table__free(t);
+		elf__close(elf);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +263,7 @@ int main(void)
 		cmocka_unit_test(test_init),
 		cmocka_unit_test(test_fini),
 		cmocka_unit_test(test_linker),
+		cmocka_unit_test(test_symbols),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

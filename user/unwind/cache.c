@@ -21,9 +21,10 @@
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
-#define VERSION   4 /* of the file, and of what the compiler makes: a change to either makes it another one */
+#define VERSION   5 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
+#define PART      ((size_t)16 << 10) /* bytes read at a time */
 #define KEEP(max) ((max) / 4 * 3) /* what an eviction leaves, so that not every table makes one */
 
 /* An entry: this, then rules, pages and rows. */
@@ -201,14 +202,31 @@ void unwind_cache__close(struct unwind_cache *c)
 	free(c);
 }
 
-/* An entry's name: a hash of all that its table is made of. */
+/* Which functions there are, for those that call frame information leaves out. */
+static uint64_t hash_symbols(const struct unwind_cache *c, struct elf *elf, uint64_t h)
+{
+	uint8_t part[PART];
+	struct elf_section s;
+
+	if (!gaps__symbols(elf, &s))
+		return h;
+	h = siphash(c->key, h, &s.size, sizeof(s.size));
+	for (uint64_t at = 0; at < s.size; at += PART) {
+		size_t n = s.size - at < PART ? s.size - at : PART;
+
+		if (elf__read(elf, s.offset + at, part, n))
+			break;
+		h = siphash(c->key, h, part, n);
+	}
+	return h;
+}
+
+/* An entry's name: a hash of all that its table is made of, but for code: see unwind_cache__build. */
 static void name_of(const struct unwind_cache *c, const struct unwind_source *s, char name[32])
 {
 	const struct elf_info *info = elf__info(s->elf);
-	struct elf_section symbols = {0};
-	bool named = !elf__section(s->elf, ".symtab", &symbols);
-	const uint64_t facts[] = {VERSION, info->type, info->machine, info->entry, named ? symbols.size : 0};
-	uint64_t h = siphash(c->key, 0, facts, sizeof(facts));
+	const uint64_t facts[] = {VERSION, info->type, info->machine, info->entry};
+	uint64_t h = hash_symbols(c, s->elf, siphash(c->key, 0, facts, sizeof(facts)));
 
 	for (size_t i = 0; i < elf__segment_count(s->elf); i++) {
 		const struct elf_segment *l = elf__segment(s->elf, i);
@@ -437,7 +455,8 @@ int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_t
 		err = unwind_source__compile(&s, &t, e);
 		if (err)
 			return err;
-		if (c && !s.followed.len) /* an entry's name says nothing of code */
+		/* Where functions are to be followed, another file may differ in their code alone: an entry's name does not tell. */
+		if (c && !s.gaps)
 			store(c, name, t);
 	}
 	*out = t;

@@ -7,8 +7,9 @@
 
 #include "base/cleanup.h"
 
-#define MAX_CODE (16 << 20) /* bytes that are followed in all; OpenBLAS has 3 MB */
-#define CHUNK    4096       /* symbols read at once */
+#define MAX_CODE    (16 << 20) /* bytes that are followed in all; OpenBLAS has 3 MB */
+#define MAX_SYMBOLS (4U << 20) /* a file's size says little: one with holes may claim any number */
+#define CHUNK       4096       /* symbols read at once */
 
 struct function {
 	uint64_t start, size; /* 0: up to where the next one starts */
@@ -62,13 +63,21 @@ static int read_symbols(struct gaps *g, const struct elf_section *table)
 	return err;
 }
 
-static bool find_table(struct elf *elf, struct elf_section *out)
+bool gaps__symbols(struct elf *elf, struct elf_section *out)
 {
 	static const char *const names[] = {".symtab", ".dynsym"};
+	struct elf_section s;
 
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!elf__section(elf, names[i], out) && (out->type == SHT_SYMTAB || out->type == SHT_DYNSYM))
-			return true;
+	if (elf__info(elf)->machine != EM_X86_64)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (elf__section(elf, names[i], &s) || (s.type != SHT_SYMTAB && s.type != SHT_DYNSYM))
+			continue;
+		if (s.size / sizeof(Elf64_Sym) > MAX_SYMBOLS)
+			return false;
+		*out = s;
+		return true;
+	}
 	return false;
 }
 
@@ -117,14 +126,15 @@ static int follow_function(struct gaps *g, uint64_t start, uint64_t end, bool si
 	return err == -ENOMEM ? err : 0;
 }
 
-int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out)
+int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, size_t *functions)
 {
 	struct gaps g = {.elf = elf, .cfi = cfi};
 	struct elf_section table;
 	uint64_t all = 0;
 	int err;
 
-	if (cfi->arch->machine != EM_X86_64 || !find_table(elf, &table))
+	*functions = 0;
+	if (!gaps__symbols(elf, &table))
 		return 0;
 	err = read_symbols(&g, &table);
 	if (!err && g.functions.len)
@@ -144,6 +154,7 @@ int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out)
 			break;
 		err = follow_function(&g, f->start, end, f->size, out);
 	}
+	*functions = g.functions.len;
 	vec__free(&g.functions);
 	return err;
 }

@@ -10,9 +10,16 @@
 #include "unwind/follow_x86.h"
 
 /*
- * Follows the functions of .symtab, or .dynsym where that is missing, that no entry of cfi covers; its functions are sorted. What
- * was found is appended to *out, ascending. 0, also when nothing was or could be; -ENOMEM, and out is then to be freed all the same.
+ * The symbols by which gaps__follow finds functions: .symtab, or .dynsym where that is missing. False when the file has neither, has
+ * more of them than can be true, or is for a machine whose code is not followed.
  */
-int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out);
+bool gaps__symbols(struct elf *elf, struct elf_section *out);
+
+/*
+ * Follows the functions among these symbols that no entry of cfi covers; its functions are sorted. What was found is appended to
+ * *out, ascending; *functions is how many there are, whatever their code. 0, also when nothing was or could be found; -ENOMEM, and
+ * out is then to be freed all the same.
+ */
+int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, size_t *functions);
 
 #endif

@@ -249,7 +249,7 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 	if (err)
 		return err;
 	sort_functions(cfi);
-	err = gaps__follow(source->elf, cfi, &source->followed);
+	err = gaps__follow(source->elf, cfi, &source->followed, &source->gaps);
 	if (err)
 		return err__errno(e, err, "cannot make the unwind table");
 	first = cfi->fdes.data[0].start;
