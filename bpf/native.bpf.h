@@ -69,9 +69,9 @@ static __always_inline void native__begin(struct scratch *s)
 	unwind__begin(&s->native, s->regs[16], s->regs[19], s->regs[4], 0);
 	/*
 	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
-	 * its function, as that of __restore_rt is.
+	 * its function, as that of __restore_rt is. Elsewhere (orig_ax is negative then) it is a function called by `call *%rcx`.
 	 */
-	s->native.inexact = s->regs[11] == s->regs[16];
+	s->native.inexact = s->regs[11] == s->regs[16] && (__s64)s->regs[15] >= 0;
 #pragma unroll
 	for (unsigned int i = 0; i < sizeof(order); i++)
 		by_dwarf[i] = s->regs[order[i]];

@@ -207,9 +207,10 @@ static struct symbol_file *file_of(struct natives *n, const struct binary *b)
 static bool is_evaluator(const char *name)
 {
 	static const char main[] = "_PyEval_EvalFrameDefault", part[] = "_TAIL_CALL_";
+	size_t n = sizeof(main) - 1;
 
-	return (!strncmp(name, main, sizeof(main) - 1) && (!name[sizeof(main) - 1] || name[sizeof(main) - 1] == '.')) ||
-	       !strncmp(name, part, sizeof(part) - 1);
+	/* behind the name: nothing, .cold and the like, or @plt of its stub */
+	return (!strncmp(name, main, n) && (!name[n] || strchr(".@", name[n]))) || !strncmp(name, part, sizeof(part) - 1);
 }
 
 static int name_kernel(struct natives *n, const struct place *p, struct profile *to, struct frame_list *out)
