@@ -27,6 +27,35 @@ BETWEEN = {
                  "partial_call_impl", "_PyObject_VectorcallTstate"}],
     "map": [{"map_next"}],
     "radd": [{"slot_nb_add", "binary_op1", "PyNumber_Add"}],
+    "groupby": [{"groupby_next", "_grouper_next", "groupby_step"}],
+    "filter": [{"filter_next"}],
+    "max": [{"min_max", "builtin_max"}],
+    "json": [{"py:loads"}, {"py:decode"}, {"py:raw_decode"}, {"scanner_call", "@_json"}],
+    "expat": [{"pyexpat_xmlparser_Parse", "@pyexpat"}],
+    "sqlite": [{"sqlite3_step", "@_sqlite3", "@libsqlite3"}],
+    "setitem": [{"slot_mp_ass_subscript"}],
+    "getitem": [{"slot_mp_subscript", "call_method"}],
+    "call": [{"slot_tp_call", "_PyObject_MakeTpCall"}],
+    "contains": [{"slot_sq_contains"}],
+    "lt": [{"slot_tp_richcompare"}],
+    "str": [{"slot_tp_str"}],
+    "index": [{"slot_nb_index", "PyNumber_Index"}],
+    "next": [{"slot_tp_iternext", "builtin_next"}],
+    "enter": [{"method_vectorcall", "_PyObject_VectorcallTstate", "PyObject_Vectorcall", "_PyObject_Call_Prepend"}],
+    "property": [{"property_descr_get", "_PyObject_GenericGetAttrWithDict", "PyObject_GetAttr"}],
+    "getattr": [{"slot_tp_getattr_hook", "_Py_slot_tp_getattr_hook"}],
+    "weakref": [{"handle_callback", "PyObject_ClearWeakRefs"}],
+    "throw": [{"gen_throw", "_gen_throw", "builtin_next"}],
+    "close": [{"gen_close", "builtin_next"}],
+    "join": [{"unicode_join", "PyUnicode_Join", "PySequence_Fast"}],
+    "context": [{"context_run"}],
+    "factory": [{"defdict_missing"}],
+    "lru": [{"infinite_lru_cache_wrapper", "lru_cache_call"}],
+    "io": [{"_bufferedreader_raw_read"}],
+    "pickle": [{"_pickle_loads", "load_build", "@_pickle"}],
+    "class": [{"builtin___build_class__"}],
+    "codec": [{"unicode_decode_call_errorhandler_writer", "PyUnicode_DecodeASCII", "unicode_decode_call_errorhandler"}],
+    "signal": [{"_PyErr_CheckSignalsTstate", "handle_signals", "_Py_HandlePending", "PyErr_CheckSignals"}],
     "ufunc": [{"@_multiarray_umath"}],
     "vectorize": [{"py:__call__"}, {"@_multiarray_umath"}],
     "cython": [{"@itertoolz"}],
@@ -35,15 +64,28 @@ BETWEEN = {
     "rust": [{"@_pydantic_core"}],
     "qsort": [{"PyCFuncPtr_call", "@_ctypes"}, {"qsort", "qsort_r", "@libc"}, {"closure_fcn", "@_ctypes"}],
 }
-INNER = {"init": "__init__", "del": "__del__", "eq": "__eq__", "exec": "<module>", "radd": "__radd__"}
+INNER = {"init": "__init__", "del": "__del__", "eq": "__eq__", "exec": "<module>", "radd": "__radd__",
+         "setitem": "__setitem__", "getitem": "__getitem__", "call": "__call__", "contains": "__contains__", "lt": "__lt__",
+         "str": "__str__", "index": "__index__", "next": "__next__", "enter": "__enter__", "property": "shown",
+         "getattr": "__getattr__", "io": "readinto", "pickle": "__setstate__"}
 # ... and the functions that make the object that a way is about
-MAKING = {("del", "__init__"), ("eq", "__init__"), ("eq", "__hash__"), ("radd", "__init__")}
+MAKING = {("del", "__init__"), ("eq", "__init__"), ("eq", "__hash__"), ("radd", "__init__"), ("getattr", "__init__"),
+          ("io", "__init__"), ("io", "readable"), ("enter", "__exit__")} | {
+    (way, "keep") for way in ("sqlite", "pickle", "codec", "signal")} | {
+    (way, "__init__") for way in ("setitem", "getitem", "call", "contains", "lt", "str", "index", "next", "enter", "property")}
+# the version from which on the specializing evaluator does it without C
+INLINED = {"init": (3, 12), "getitem": (3, 11), "property": (3, 12), "enter": (3, 14)}
+# modules that may be part of the program
+MAYBE_INSIDE = {"@_ctypes", "@pyexpat", "@_json", "@_pickle", "@_sqlite3"}
+# the call that makes a generator is none of C
+GENERATORS = {"generator", "send", "throw", "close", "join"}
 AWAIT = {"gen_send_ex", "gen_send_ex2", "gen_iternext", "_PyGen_Send", "PyGen_am_send", "PyIter_Send", "gen_send"}
 CALLS = {  # function of the program -> those that it calls
     "main": {"go"}, "__del__": {"in_del"}, "__eq__": {"in_eq"}, "__init__": {"go"}, "__radd__": {"go"},
     "in_ring": {"main"}, "in_gevent": {"main"}, "in_task": {"outer"}, "outer": {"inner"}, "inner": {"go"},
     "<module>": {"go", "main", "make_ring", "in_task"},
 }
+CALLS.update((name, {"go"}) for name in INNER.values() if name not in CALLS)
 # functions that a stack may begin with -> what of C is the root of it (None: the thread's beginning)
 ROOTS = {"<module>": None, "main": None, "make_ring": None, "in_greenlet": "_greenlet", "in_ring": "_greenlet",
          "in_gevent": "_greenlet"}
@@ -114,17 +156,16 @@ class Judge:
     def _way_fault(self, way, gap, callee, innermost):
         if callee != INNER.get(way, "in_" + way):
             return None if (way, callee) in MAKING else "calls %s" % callee
-        if not gap and self.version >= (3, 12) and way == "init":
-            return None  # inlined by the specializing evaluator
-        if not gap and self.version >= (3, 11) and way in ("generator", "send") and innermost:
-            return None  # the call that makes it
+        if not gap and self.version >= INLINED.get(way, (4,)):
+            return None
+        if not gap and self.version >= (3, 11) and way in GENERATORS and innermost:
+            return None
         if not gap:
             return "has nothing in between"
         wanted = BETWEEN[way]
         if not self.named:
             wanted = [choice for choice in wanted if any(name[0] == "@" or name[:3] == "py:" for name in choice)]
-            if "ctypes" in way or "qsort" in way:
-                wanted = [choice for choice in wanted if "@_ctypes" not in choice]  # may be in the program
+            wanted = [choice for choice in wanted if not choice & MAYBE_INSIDE]
         return None if holds(gap, wanted) else "goes through something else"
 
     def _step_fault(self, caller, gap, callee, innermost, cut):

@@ -2,7 +2,7 @@
 """Python and native frames of one stack stand in the order in which the program called them.
 
 PYBPF_MERGE_SAMPLES of each program are judged for each interpreter; 10000 is what a release has to show. Without it,
-some 1000 for one of each version and kind, and those that need modules from PyPI (scripts/modules.sh) for three.
+some 1000 for one of each version and kind; through the standard library and modules from PyPI (scripts/modules.sh) for three.
 """
 import collections
 import functools
@@ -15,9 +15,10 @@ import pytest
 from merge_judge import MISMATCH, Judge, is_cut, split
 
 SAMPLES = int(os.environ.get("PYBPF_MERGE_SAMPLES", "1000"))
-RATE = 2000
+RATE = 5000
+ROUNDS = 10 # of a second at least: on a busy machine a program gets little of it
 SHOWN = 5
-FEW = ("pyenv-3.9", "pyenv-3.11", "uv-3.14")
+FEW = (3, 9), (3, 11), (3, 14)
 
 
 def pythons():
@@ -32,7 +33,13 @@ def pythons():
 
 
 def few():
-    return [i for i in pythons() if "PYBPF_MERGE_SAMPLES" in os.environ or i.id in FEW]
+    if "PYBPF_MERGE_SAMPLES" in os.environ:
+        return pythons()
+    return [i for i in harness.interpreters.select() if i.version[:2] in FEW]
+
+
+def name_of(interpreter):
+    return getattr(interpreter, "id", "none")
 
 
 @functools.lru_cache(maxsize=None)
@@ -75,8 +82,8 @@ def judge_samples(python, program, record, summary):
     judge = Judge(python, paths_of(program))
     wrong, marked, judged = collections.Counter(), collections.Counter(), 0
     harness.wait_busy(program.pid, 0.3)  # what the evaluator specializes is specialized
-    for _ in range(10 if "PYBPF_MERGE_SAMPLES" in os.environ else 1):
-        ran = record("-n", "-p", program.pid, "-s", "-r", RATE, "-d", SAMPLES / 1000, "--json")
+    for _ in range(ROUNDS):
+        ran = record("-n", "-p", program.pid, "-s", "-r", RATE, "-d", max(1, SAMPLES / RATE), "--json")
         assert ran.status == 0, ran
         for stack, count in ran.stacks:
             stack = harness.without_process(stack)
@@ -106,12 +113,13 @@ def judge_samples(python, program, record, summary):
         assert sum(marked.values()) <= judged * 0.01, marked
 
 
-@pytest.mark.parametrize("interpreter", pythons(), ids=lambda i: i.id)
+@pytest.mark.parametrize("interpreter", pythons(), ids=name_of)
 def test_order(interpreter, target, record, record_property):
     judge_samples(interpreter, target(interpreter, merge_programs.PLAIN), record, record_property)
 
 
 PROGRAMS = {
+    "library": (merge_programs.LIBRARY, None),
     "modules": (merge_programs.MODULES, []),
     "greenlets": (merge_programs.GREENLETS, ["greenlet"]),
     "gevent": (merge_programs.GEVENT, ["gevent"]),
@@ -121,8 +129,8 @@ PROGRAMS = {
 
 
 @pytest.mark.parametrize("which", PROGRAMS)
-@pytest.mark.parametrize("interpreter", few(), ids=lambda i: i.id)
+@pytest.mark.parametrize("interpreter", few(), ids=name_of)
 def test_order_through_modules(interpreter, which, target, record, record_property):
     text, needed = PROGRAMS[which]
-    env = environment(interpreter, needed)
+    env = environment(interpreter, needed) if needed is not None else None
     judge_samples(interpreter, target(interpreter, text, env=env), record, record_property)
