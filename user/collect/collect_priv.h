@@ -46,7 +46,7 @@ struct collect {
 	struct profile_accounts told;   /* what was accounted for when the profile was last described */
 	uint64_t max_memory;            /* bytes */
 	bool full;                      /* max_memory was reached */
-	bool told_full;
+	bool told_full, told_nameless;
 	struct vec(char *) notes; /* for the user; those from `told_notes` on have not been told yet */
 	size_t told_notes;
 	uint64_t last_second, last_epoch, last_ended_check;

@@ -52,6 +52,20 @@ static int describe_run(struct collect *c)
 	return profile__set_meta(c->profile, &meta);
 }
 
+static void note_nameless_kernel(struct collect *c)
+{
+	_cleanup_free_ char *line = NULL;
+	const char *why = natives__kernel_error(c->natives);
+
+	if (!why || c->told_nameless)
+		return;
+	c->told_nameless = true;
+	if (asprintf(&line, "kernel frames are addresses without names: %s", why) < 0)
+		line = NULL;
+	else
+		collect__note(c, line);
+}
+
 /* A profile as it was recorded becomes one that is shown: native frames get their names. */
 static int name_frames(struct collect *c, struct profile **p, struct err *e)
 {
@@ -63,6 +77,7 @@ static int name_frames(struct collect *c, struct profile **p, struct err *e)
 	err = natives__name(c->natives, *p, &named);
 	if (err)
 		return err__errno(e, err, "naming the native frames");
+	note_nameless_kernel(c);
 	profile__free(*p);
 	*p = named;
 	return 0;

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/vec.h"
+#include "collect/bpfprogs.h"
 #include "collect/spaces.h"
 #include "store/rebuild.h"
 #include "symbolize/kallsyms.h"
@@ -35,6 +36,8 @@ struct natives {
 	/* for naming */
 	struct symbolizer *symbolizer;
 	struct kallsyms *kallsyms;
+	struct bpfprog_list programs;
+	struct err kernel_error; /* why functions of the kernel have no names */
 	struct vec(struct symbol_file *) files; /* by id of the binary; NULL: not opened yet */
 };
 
@@ -62,6 +65,7 @@ void natives__free(struct natives *n)
 		return;
 	symbolizer__free(n->symbolizer);
 	kallsyms__free(n->kallsyms);
+	vec__free(&n->programs);
 	hmap__free(&n->by_place);
 	hmap__free(&n->by_frame);
 	vec__free(&n->places);
@@ -221,6 +225,8 @@ static int name_kernel(struct natives *n, const struct place *p, struct profile 
 
 	if (kallsyms__find(n->kallsyms, p->addr, !p->exact, &name, &module))
 		snprintf(text, sizeof(text), "0x%llx", (unsigned long long)p->addr);
+	else if (!strcmp(module, "bpf") && !strncmp(name, "bpf_prog_", 9) && !bpfprogs__have(&n->programs, p->addr - !p->exact))
+		snprintf(text, sizeof(text), "bpf_prog [bpf]"); /* one without a name, such as a seccomp filter */
 	else
 		snprintf(text, sizeof(text), *module ? "%s [%s]" : "%s", name, module);
 	frame = add_named(to, FRAME_KERNEL, text, NULL);
@@ -285,6 +291,20 @@ static int by_binary(const void *a, const void *b)
 	return x->addr < y->addr ? -1 : x->addr > y->addr;
 }
 
+/* Modules and BPF programs come and go. */
+static void refresh_kernel(struct natives *n)
+{
+	bool any = false;
+
+	vec__foreach(&n->places, p)
+		any = any || !p->binary;
+	if (!any)
+		return;
+	n->kernel_error = (struct err){0};
+	kallsyms__load(n->kallsyms, true, &n->kernel_error);
+	bpfprogs__read(&n->programs); /* where that fails, no address is one of a program with a name */
+}
+
 /* The places' frames, file by file. To be freed; NULL when out of memory. */
 static uint32_t *frames_by_binary(const struct natives *n)
 {
@@ -310,8 +330,17 @@ int natives__name(struct natives *n, const struct profile *p, struct profile **o
 	/* the DWARF of a few files only is at hand at a time, and takes a second to be read */
 	uint32_t *frames = frames_by_binary(n);
 	const struct rebuild_order order = {.frames = frames, .count = n->places.len};
-	int err = frames ? profile__rebuild(p, &order, name_place, n, out) : -ENOMEM;
+	int err = 0;
 
+	if (!frames)
+		return -ENOMEM;
+	refresh_kernel(n);
+	err = profile__rebuild(p, &order, name_place, n, out);
 	free(frames);
 	return err;
+}
+
+const char *natives__kernel_error(const struct natives *n)
+{
+	return n->kernel_error.code ? n->kernel_error.text : NULL;
 }

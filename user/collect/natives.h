@@ -43,5 +43,7 @@ bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t
  * The evaluator's frames are left out unless keep_evaluator. 0 and *out, the caller's; or -errno.
  */
 int natives__name(struct natives *n, const struct profile *p, struct profile **out);
+/* Why the last natives__name found no names for the kernel's functions; NULL where it did. Valid until the next one. */
+const char *natives__kernel_error(const struct natives *n);
 
 #endif

@@ -227,7 +227,7 @@ int kallsyms__load(struct kallsyms *k, bool again, struct err *e)
 		/* hidden ones read as zeros (kernel/kallsyms.c, kallsyms_show_value) */
 		err = -EPERM;
 		err__set(e, err,
-			 "%s shows no addresses of functions: run as root, with the sysctl kernel.kptr_restrict at 0 or 1",
+			 "%s shows no addresses of functions: run as root or with CAP_SYSLOG, and with the sysctl kernel.kptr_restrict at 0 or 1",
 			 k->path);
 	}
 	if (err) {
