@@ -70,7 +70,7 @@ static int check_interpreters(struct probe_list *out, struct err *e)
 		 scan.seen);
 	if (!people.ok) /* even root is kept from some: a security module or a seccomp filter may do that */
 		snprintf(people.remedy, sizeof(people.remedy), "%s",
-			 geteuid() ? "run as root or with CAP_SYS_PTRACE" : "the system protects the others");
+			 geteuid() ? "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH" : "the system protects the others");
 	if (!err)
 		err = vec__push(out, people);
 	vec__foreach(&used, it)

@@ -68,7 +68,8 @@ static int clock__open(struct clock_set *c, int cpu, struct err *e)
 	if (fd < 0 && errno == ENODEV) /* went offline meanwhile */
 		return 0;
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
-		return err__set(e, -EPERM, "perf events are not permitted: run as root or with CAP_PERFMON");
+		return err__set(e, -EPERM, "perf events are not permitted: run as root or with CAP_PERFMON; a container's "
+					   "seccomp filter must allow perf_event_open(2)");
 	if (fd < 0)
 		return err__errno(e, -errno, "opening the clock of CPU %d", cpu);
 	link = bpf_program__attach_perf_event(c->tick, fd);

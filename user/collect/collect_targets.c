@@ -44,6 +44,9 @@ static int check_target(struct collect *c, const struct collect_config *config, 
 	}
 	if (err == -ENOTSUP)
 		return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
+	if (err == -EACCES || err == -EPERM)
+		return err__set(e, err, "process %u: %s; run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", pid,
+				why.text);
 	if (err < 0)
 		return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
 	if (!err && !config->follow_children)

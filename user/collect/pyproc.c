@@ -76,6 +76,7 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 	struct proc_maps *maps;
 	struct proc_stat st;
 	struct proc_map map;
+	struct err denied = {0};
 	int err;
 
 	err = proc__stat(pid, &st);
@@ -88,12 +89,16 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 		return err;
 	while ((err = proc_maps__next(maps, &map)) > 0) {
 		const struct pyfile *file;
+		struct err why = {0};
 		struct pyproc p;
 
 		if (!map.exec || !map.ino)
 			continue;
 		/* One file that cannot be opened is no reason to give up on the process. */
-		if (pyfiles__get(files, pid, &map, &file, NULL) || !file || file == best.file)
+		err = pyfiles__get(files, pid, &map, &file, &why);
+		if (err == -EACCES || err == -EPERM)
+			denied = why;
+		if (err || !file || file == best.file)
 			continue;
 		p = (struct pyproc){
 			.pid = pid,
@@ -113,6 +118,10 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 	proc_maps__close(maps);
 	if (err < 0)
 		return err__errno(e, err, "cannot read the mappings of process %d", (int)pid);
+	if (!best.file && denied.code) { /* that one may be Python's */
+		*(e ?: &denied) = denied;
+		return denied.code;
+	}
 	if (!best.file)
 		return 0;
 	if (best.started)

@@ -90,8 +90,11 @@ static int ring__open(struct sideband *s, struct ring *r, int cpu, struct err *e
 	r->fd = (int)syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
 	if (r->fd < 0 && errno == ENODEV)
 		return 0;
+	if (r->fd < 0 && (errno == EACCES || errno == EPERM))
+		return err__set(e, -EPERM, "perf events are not permitted: run as root or with CAP_PERFMON; a container's "
+					   "seccomp filter must allow perf_event_open(2)");
 	if (r->fd < 0)
-		return err__errno(e, errno == EACCES ? -EPERM : -errno, "listening to mappings on CPU %d", cpu);
+		return err__errno(e, -errno, "listening to mappings on CPU %d", cpu);
 	map = mmap(NULL, (RING_PAGES + 1) * s->page, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (map == MAP_FAILED) {
 		int err = -errno;

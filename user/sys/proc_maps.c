@@ -203,6 +203,8 @@ int proc__open_mapping(pid_t pid, const struct proc_map *map)
 		fd = elf__open_path(i ? map->path : path);
 		if (fd >= 0 && is_the_file(fd, map))
 			return fd;
+		if (!i && err == -EPERM) /* no CAP_CHECKPOINT_RESTORE for map_files: the reason is that of the path */
+			err = fd < 0 ? fd : -ENOENT;
 		if (fd >= 0)
 			close(fd);
 	}
