@@ -22,7 +22,7 @@ static int usage(FILE *out)
 	return out == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
 	const struct command *c;
@@ -45,4 +45,17 @@ int main(int argc, char **argv)
 	}
 	argv[1] = (char *)c->name;
 	return c->run(argc - 1, argv + 1);
+}
+
+int main(int argc, char **argv)
+{
+	struct err e = {0};
+	int status;
+
+	cli__hold_streams();
+	status = run(argc, argv);
+	/* help and the like: who writes more than words looks for errors itself */
+	if (status == EXIT_OK && cli__finish_stdout("to standard output", &e))
+		status = cli__fail(EXIT_RUNTIME, &e);
+	return status;
 }

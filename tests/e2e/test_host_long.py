@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 import harness
 
@@ -83,6 +84,37 @@ def test_rotation(any_python, target, tmp_path):
     assert accounts["duration_s"] > len(files) - 1, accounts
     assert accounts["output"] == str(files[-1]), accounts
     assert "Taken %d = " % accounts["samples"]["taken"] in result.stderr, result
+
+
+def test_a_part_that_cannot_be_written_is_missed(any_python, target, tmp_path):
+    """The disk is full for a time: recording goes on, the other parts are whole, the accounts tell what is missing."""
+    program, folder = target(any_python, STAGES, 0.3), tmp_path / "full"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(folder)], check=True)
+    try:
+        with harness.Recording("-p", program.pid, "-r", 500, "--rotate", "1s", "--json",
+                               output=folder / "out.svg") as recording:
+            recording.sampling()
+            run_stage(program, "one")
+            recording.hear("pybpf: --rotate: ")
+            subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)
+            run_stage(program, "two")
+            recording.hear("Wrote ")
+            result = recording.stop()
+        files = {path.name: path.read_text() for path in folder.iterdir()}
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+    assert result.status == 1, result
+    failed = [line for line in result.stderr.splitlines() if line.startswith("pybpf: --rotate: ")]
+    assert all("No space left on device" in line and "recording goes on" in line for line in failed), failed
+    missing = sum(int(n) for line in failed for n in re.findall(r"(\d+) samples are lost", line))
+    samples = result.accounts["samples"]
+    assert samples["taken"] == samples["written"] + samples["lost"], samples
+    assert samples["lost"] == result.accounts["lost"]["not_saved"] == missing > 50, (samples, failed)
+    assert "%d samples are lost" % missing in result.stderr.splitlines()[-1], result
+    written = [int(n) for text in files.values() for n in re.findall(r"(\d+) samples</text>", text)]
+    assert len(written) == len(files) >= 1 and sum(written) == samples["written"] > 50, (files.keys(), samples)
+    assert all(name.endswith(".svg") and text.endswith("</svg>\n") for name, text in files.items())
 
 
 def test_a_snapshot_that_fails(any_python, target, tmp_path):

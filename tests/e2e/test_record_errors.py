@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What cannot be done is said in one line, with the status of cli.md, and leaves no file behind."""
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -126,14 +127,30 @@ def test_the_file_of_the_accounts_is_checked_first(any_python, target, clean):
     assert "missing/a.json" in harness.one_line(result, 1)
 
 
+def test_one_file_is_not_both_the_profile_and_the_accounts(clean):
+    for json in "out.svg", "./out.svg", "%s/out.svg" % clean:
+        line = harness.one_line(harness.record("-d", 1, "--json=" + json, output="out.svg", cwd=clean), 2)
+        assert "out.svg" in line and "--json" in line
+
+
+def test_help_that_nobody_gets_is_an_error():
+    with open("/dev/full", "w") as full:
+        for words in ["--help"], ["--version"], ["record", "--help"], ["help", "list"]:
+            run = subprocess.run([harness.PYBPF, *words], stdout=full, stderr=subprocess.PIPE, timeout=60)
+            assert run.returncode == 1 and len(run.stderr.splitlines()) == 1, (words, run)
+
+
 def test_a_full_disk(any_python, target, small_disk):
     program = target(any_python, SPIN)
     (small_disk / "old.svg").write_text("old")
-    with harness.Recording("-p", program.pid, "-r", 500, output=small_disk / "old.svg") as recording:
+    with harness.Recording("-p", program.pid, "-r", 500, "--json", output=small_disk / "old.svg") as recording:
         recording.sampling()
         harness.wait_busy(program.pid, 0.1)
         result = recording.stop()
     assert result.status == 1, result
+    samples = result.accounts["samples"]
+    assert result.accounts["lost"]["not_saved"] == samples["lost"] == samples["taken"] > samples["written"] == 0, result
+    assert result.accounts["output"] is None, result
     assert "No space left on device" in result.stderr.splitlines()[-1] and "old.svg" in result.stderr.splitlines()[-1]
     assert not any(line.startswith("Wrote") for line in result.stderr.splitlines())
     assert [(p.name, p.read_text()) for p in small_disk.iterdir()] == [("old.svg", "old")]
@@ -152,7 +169,8 @@ def test_standard_output_is_full(any_python, target):
     ["-d", "-1"], ["-d", "soon"], ["-d", ""], ["-p", "0"], ["-p", "abc"], ["-p", ""], ["-p", "1,,2"], ["-p", "1,"],
     ["-f", "picture"], ["--user", "nobody-knows-them"], ["--colors", "beige"], ["--width", "wide"],
     ["--min-width", "-1"], ["stray"], ["--"], ["-s"], ["--json=", "-o", "-"], ["-p", "1", "--", "true"],
-    ["-o", "x.html"], ["--all-python", "--", "true"], ["--quiet=yes"]], ids=" ".join)
+    ["-o", "x.html"], ["--all-python", "--", "true"], ["--quiet=yes"], ["-d", "0x10"], ["--max-memory", "0x10000000"],
+    ["--min-width", "0x1"], ["-o", "-", "-f", "raw", "--json=-"]], ids=" ".join)
 def test_usage(words, clean):
     line = harness.one_line(harness.record(*words, cwd=clean, timeout=20), 2)
     assert "--help" in line
@@ -283,6 +301,55 @@ def test_a_namespace_in_which_it_cannot_work(words, what, remedy, clean):
     assert checked.status == 4, checked
     assert any(line.startswith("FAIL  %s:" % what) for line in checked.stdout.splitlines()), checked
     assert remedy in checked.stdout
+
+
+# Runs a program that gets an error from a system call: number, errno, words.
+FILTER = """
+import ctypes, os, struct, sys
+number, error = map(int, sys.argv[1:3])
+code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50000 | error), (0x06, 0, 0, 0x7fff0000)]
+text = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *word) for word in code))
+prctl = ctypes.CDLL(None, use_errno=True).prctl
+assert not prctl(38, 1, 0, 0, 0) # PR_SET_NO_NEW_PRIVS
+assert not prctl(22, 2, ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(code), ctypes.addressof(text))), 0, 0)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.EACCES, errno.ENOSYS], ids=errno.errorcode.get)
+@pytest.mark.parametrize("call, number, word", [("bpf", 321, "BPF"), ("perf_event_open", 298, "perf_event_open")])
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the numbers are those of x86-64")
+def test_a_filter_of_system_calls(call, number, word, error, clean):
+    """As a container has it."""
+    before = ["/usr/bin/python3", "-c", FILTER, str(number), str(error)]
+    line = harness.one_line(harness.record("-d", 1, cwd=clean, before=before), 4)
+    assert "pybpf check" in line and (word in line or error == errno.ENOSYS), line
+    checked = harness.pybpf("check", before=before)
+    assert checked.status == 4 and "FAIL" in checked.stdout, checked
+
+
+def test_a_program_whose_files_cannot_be_read(tmp_path, target, public):
+    """It is not said to be no Python."""
+    hidden = tmp_path / "target-hidden"
+    hidden.mkdir(mode=0o700)
+    python = shutil.copy(os.path.realpath("/usr/bin/python3"), hidden / "python3")
+    program = target([str(python)], SPIN, env={"PYTHONHOME": "/usr"})
+    caps = "-all,+bpf,+perfmon,+sys_ptrace"
+    line = harness.one_line(harness.record("-p", program.pid, "-d", 1, binary=public, output="/dev/null", before=[
+        *AS_NOBODY, "--inh-caps=" + caps, "--ambient-caps=" + caps]), 4)
+    assert str(python) in line and "CAP_DAC_READ_SEARCH" in line
+
+
+def test_kernel_frames_without_names_are_explained(any_python, target, tmp_path, public):
+    program = target(any_python, "import os\nready()\nwhile True:\n    os.getppid()\n")
+    caps = "-all,+bpf,+perfmon,+sys_ptrace,+dac_read_search"
+    for more, hidden in ("", True), (",+syslog", False):
+        result = harness.record("-p", program.pid, "-d", 1, "-r", 500, "--kernel", "-f", "raw", binary=public, output="-",
+                                before=[*AS_NOBODY, "--inh-caps=" + caps + more, "--ambient-caps=" + caps + more])
+        assert result.status == 0, result
+        frames = {f for stack, _ in harness.parse_raw(result.stdout.encode()) for f in stack if f.endswith("_[k]")}
+        assert frames and all(f.startswith("0x") for f in frames) == hidden, result
+        assert ("CAP_SYSLOG" in result.stderr) == hidden, result
 
 
 def test_too_few_open_files(clean):

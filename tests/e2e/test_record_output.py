@@ -189,6 +189,35 @@ def test_progress_is_for_terminals(busy, tmp_path):
     assert on_terminal("--quiet") == ""
 
 
+def test_a_job_in_the_background_draws_no_progress(busy, tmp_path):
+    """It would draw over what is typed in the foreground."""
+    words = [harness.PYBPF, "record", "-p", str(busy.pid), "-d", "0.5", "-o", str(tmp_path / "out.raw")]
+    for sign, drawn in ("", True), ("& wait", False):
+        pid, terminal = pty.fork()
+        if not pid:
+            os.environ["TERM"] = "xterm"
+            os.execv("/bin/sh", ["sh", "-m", "-c", '"$@" %s' % sign, "sh", *words])
+        said = b""
+        with contextlib.suppress(OSError):  # EIO: closed at the other end
+            while select.select([terminal], [], [], harness.PATIENCE)[0]:
+                said += os.read(terminal, 4096)
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert b"Wrote raw data" in said and (b"\x1b[K" in said) == drawn, (sign, said)
+
+
+def test_closed_streams_are_no_files(busy, tmp_path):
+    """Their numbers are free for the next file: what is said must not stand in it."""
+    out = tmp_path / "out.raw"
+    words = ["-p", str(busy.pid), "-d", "0.5", "-r", "500", "--verbose", "-o", str(out)]
+    for closed in "2>&-", "<&- >&- 2>&-":
+        run = subprocess.run(["sh", "-c", 'exec "$@" ' + closed, "sh", harness.PYBPF, "record", *words], timeout=60)
+        assert run.returncode == 0 and sum(n for _, n in harness.parse_raw(out.read_bytes())) > 0
+    run = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", harness.PYBPF, "record", *words[:-1], "-"],
+                         stderr=subprocess.PIPE, timeout=60)
+    assert run.returncode == 1 and b"standard output" in run.stderr and b"Sampling" not in run.stderr, run
+
+
 def test_files_belong_to_the_caller_of_sudo(busy, tmp_path):
     for sudo, owner in ({"SUDO_UID": "1234", "SUDO_GID": "4321"}, (1234, 4321)), ({}, (0, 0)):
         out = tmp_path / ("out%d.raw" % owner[0])

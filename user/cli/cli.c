@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,6 +111,15 @@ int cli__parse_json(const struct command *c, int argc, char **argv, bool *json, 
 	return err;
 }
 
+void cli__hold_streams(void)
+{
+	for (int fd = 0; fd <= 2; fd++) {
+		/* the lowest free number is this one's; it fails to read or write, as before, and no command inherits it */
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			open("/dev/null", (fd ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
+	}
+}
+
 int cli__finish_stdout(const char *what, struct err *e)
 {
 	if (!fflush(stdout) && !ferror(stdout))
@@ -139,6 +149,7 @@ enum exit_status cli__status_of(int code)
 	case -EPERM:
 	case -EACCES:
 	case -ENOTSUP:
+	case -ENOSYS: /* a call that this kernel lacks, or a filter denies */
 		return EXIT_FORBIDDEN;
 	default:
 		return EXIT_RUNTIME;

@@ -55,6 +55,12 @@ int cli__parse(const struct command *c, int argc, char **argv, int *rest,
 enum { OPT_JSON_ONLY = 1 };
 int cli__parse_json(const struct command *c, int argc, char **argv, bool *json, struct err *e);
 
+/*
+ * Before anything else is opened: a standard stream that the caller has closed stays useless, but its number is no other file's,
+ * or what is said to it would stand in that file.
+ */
+void cli__hold_streams(void);
+
 /* Standard output is complete: 0, or -errno with *e saying that `what` could not be written. */
 int cli__finish_stdout(const char *what, struct err *e);
 

@@ -26,17 +26,23 @@ static void output__free(struct output *o)
 	free(o);
 }
 
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
 /* A new file beside the target, with the permissions that a plain creation would give. */
 static int open_beside(struct output *o, struct err *e)
 {
-	const char *slash = strrchr(o->path, '/');
+	const char *base = base_name(o->path);
 	mode_t mask = umask(0);
 	uint32_t uid, gid;
 	int fd;
 
 	umask(mask);
-	if (asprintf(&o->temporary, "%.*s.%s.XXXXXX", slash ? (int)(slash - o->path) + 1 : 0, o->path,
-		     slash ? slash + 1 : o->path) < 0) {
+	if (asprintf(&o->temporary, "%.*s.%s.XXXXXX", (int)(base - o->path), o->path, base) < 0) {
 		o->temporary = NULL;
 		return err__errno(e, -ENOMEM, "%s", o->path);
 	}
@@ -68,6 +74,8 @@ int output__open(const char *path, struct output **out, struct err *e)
 	}
 	if (!strcmp(path, "-")) {
 		o->file = stdout;
+		if ((fcntl(STDOUT_FILENO, F_GETFL) & O_ACCMODE) == O_RDONLY) /* or closed: cli__hold_streams */
+			err = err__errno(e, -EBADF, "cannot write standard output");
 	} else if (!*path) {
 		err = err__set(e, -EINVAL, "the name of the output file is empty");
 	} else if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
@@ -85,6 +93,21 @@ int output__open(const char *path, struct output **out, struct err *e)
 	}
 	*out = o;
 	return 0;
+}
+
+static int stat_folder(const char *path, struct stat *st)
+{
+	_cleanup_free_ char *folder = base_name(path) > path ? strndup(path, (size_t)(base_name(path) - path)) : strdup(".");
+
+	return folder ? stat(folder, st) : -1;
+}
+
+bool output__is_same(const struct output *a, const struct output *b)
+{
+	struct stat x, y;
+
+	return a->temporary && b->temporary && !strcmp(base_name(a->path), base_name(b->path)) &&
+	       !stat_folder(a->path, &x) && !stat_folder(b->path, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 FILE *output__file(struct output *o)

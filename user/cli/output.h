@@ -6,6 +6,7 @@
 #ifndef PYBPF_OUTPUT_H
 #define PYBPF_OUTPUT_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "base/err.h"
@@ -20,6 +21,8 @@ FILE *output__file(struct output *o);
 int output__commit(struct output *o, struct err *e);
 /* Leaves everything as it was and frees. NULL is fine. Safe after a failed write. */
 void output__abandon(struct output *o);
+/* Would one replace the other? */
+bool output__is_same(const struct output *a, const struct output *b);
 const char *output__path(const struct output *o);
 
 #endif

@@ -20,7 +20,12 @@ void progress__init(struct progress *p, bool wanted)
 
 bool progress__is_due(const struct progress *p)
 {
-	return p->on && clock_ns(CLOCK_MONOTONIC) - p->drawn_ns >= PERIOD_NS;
+	pid_t front = p->on ? tcgetpgrp(STDERR_FILENO) : 0;
+
+	/* a job in the background (`&`) would draw over what is typed in the foreground; -1: not our own terminal */
+	if (!p->on || (front > 0 && front != getpgrp()))
+		return false;
+	return clock_ns(CLOCK_MONOTONIC) - p->drawn_ns >= PERIOD_NS;
 }
 
 void progress__draw(struct progress *p, const char *line)

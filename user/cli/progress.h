@@ -15,7 +15,7 @@ struct progress {
 /* It is drawn when it is wanted and standard error is a terminal that can do so. */
 void progress__init(struct progress *p, bool wanted);
 
-/* Whether it is time for the next line: ten a second are enough for the eye. */
+/* Whether it is time for the next line: ten a second are enough for the eye, and none in the background. */
 bool progress__is_due(const struct progress *p);
 
 /* Draws the line, cut to the width of the terminal: a longer one could not be drawn over. */

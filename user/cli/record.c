@@ -25,7 +25,8 @@
 struct run {
 	struct record_opts opts;
 	const struct export_format *format;
-	struct output *output, *json; /* json: the accounts' file, NULL: none */
+	char *name;                   /* of the file to write; with --rotate, of the present part */
+	struct output *output, *json; /* output: NULL when it can't be opened just now; json: the accounts' file, NULL: none */
 	struct child child;
 	struct collect *collect;
 	struct profile *profile;
@@ -35,6 +36,8 @@ struct run {
 	uint64_t start_ns;    /* CLOCK_MONOTONIC */
 	uint64_t duration_ns; /* of all parts of --rotate, the last one included */
 	char *written;        /* the last file that a profile was written to, NULL: none */
+	unsigned int files, missing;      /* to be written, and of them those that could not be */
+	struct profile_accounts unsaved;  /* of the latter, summed up */
 };
 
 static void run__free(struct run *r)
@@ -48,14 +51,17 @@ static void run__free(struct run *r)
 	vec__free(&r->cgroups);
 	str__free(&r->words);
 	free(r->written);
+	free(r->name);
 }
 
 static int open_output(struct run *r, struct err *e)
 {
-	_cleanup_free_ char *name = record_opts__output_name(&r->opts);
+	char *name = record_opts__output_name(&r->opts);
 
 	if (!name)
-		return err__errno(e, -ENOMEM, "starting to record");
+		return err__errno(e, -ENOMEM, "naming the output");
+	free(r->name);
+	r->name = name;
 	r->format = show_opts__format(&r->opts.show);
 	if (!strcmp(name, "-") && r->format->binary && isatty(STDOUT_FILENO))
 		return err__set(e, -EINVAL, "-o -: %s data is not for a terminal; name a file", r->format->name);
@@ -64,7 +70,11 @@ static int open_output(struct run *r, struct err *e)
 
 static int open_json(struct run *r, struct err *e)
 {
-	return r->opts.json_file ? output__open(r->opts.json_file, &r->json, e) : 0;
+	int err = r->opts.json_file ? output__open(r->opts.json_file, &r->json, e) : 0;
+
+	if (!err && r->json && output__is_same(r->json, r->output))
+		err = err__set(e, -EINVAL, "-o and --json both name '%s'; name two files", r->opts.json_file);
+	return err;
 }
 
 /* The command line again, for the profile to remember. */
@@ -188,19 +198,18 @@ static int write_profile(struct run *r, const struct profile *p, struct output *
 /* What was recorded so far, to the file that the end will be written to as well. */
 static int take_snapshot(struct run *r, struct err *e)
 {
-	const char *path = output__path(r->output);
 	struct profile *p;
 	struct output *o;
 	int err;
 
-	if (!strcmp(path, "-"))
+	if (!strcmp(r->name, "-"))
 		return err__set(e, -EINVAL, "no snapshot, standard output can be written once only");
 	err = collect__snapshot(r->collect, &p, e);
 	if (err)
 		return err;
 	if (!profile__accounts(p)->written)
 		err = err__set(e, -ENODATA, "no sample so far, nothing written");
-	else if (!(err = output__open(path, &o, e)))
+	else if (!(err = output__open(r->name, &o, e)))
 		err = write_profile(r, p, o, e);
 	profile__free(p);
 	return err;
@@ -217,21 +226,52 @@ static void write_snapshot(struct run *r)
 	fprintf(stderr, "pybpf: SIGUSR1: %s\n", e.text);
 }
 
-/* The part of the recording since the last one, to its file; the next one gets another name. */
+/*
+ * A profile of which nothing else is kept, to its file. What can't be written is counted: its samples are lost. 0, or what
+ * writing failed with.
+ */
+static int save(struct run *r, const struct profile *p, struct err *e)
+{
+	const struct profile_accounts *a = profile__accounts(p);
+	int err = 0;
+
+	if (!a->written) {
+		output__abandon(take_ptr(r->output));
+		return 0;
+	}
+	r->files++;
+	if (!r->output)
+		err = output__open(r->name, &r->output, e);
+	err = err ?: write_profile(r, p, take_ptr(r->output), e);
+	if (!err)
+		return 0;
+	r->missing++;
+	r->unsaved.written += a->written;
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++)
+		r->unsaved.truncated[i] += a->truncated[i];
+	return err;
+}
+
+/*
+ * The part of the recording since the last one, to its file; the next one gets another name. A part that can't be written is
+ * missed, and said to be: a disk that is full at night is not in the morning.
+ */
 static int write_part(struct run *r, struct err *e)
 {
 	struct profile *p;
+	struct err why = {0};
 	int err = collect__rotate(r->collect, &p, e);
 
 	if (err)
 		return err;
 	r->duration_ns += profile__meta(p)->duration_ns;
-	if (profile__accounts(p)->written)
-		err = write_profile(r, p, take_ptr(r->output), e);
-	else
-		output__abandon(take_ptr(r->output));
+	if (save(r, p, &why)) {
+		progress__clear(&r->progress);
+		fprintf(stderr, "pybpf: --rotate: %s; %" PRIu64 " samples are lost, recording goes on\n", why.text,
+			profile__accounts(p)->written);
+	}
 	profile__free(p);
-	return err ? err : open_output(r, e);
+	return open_output(r, &why) == -ENOMEM ? err__errno(e, -ENOMEM, "going on to record") : 0;
 }
 
 /* Samples until something ends it. 0 or -errno; *why says what to tell the user, "" for nothing. */
@@ -301,13 +341,22 @@ static void print_tables(const struct unwinds_counts *t)
 		(double)t->build_ns / 1e6, t->absent, t->refused, t->full, t->dropped);
 }
 
-/* Writes what was recorded. 0; -ENODATA when there is nothing; or -errno. */
+/* Samples whose file could not be written are lost. */
+static void count_unsaved(const struct run *r, struct profile_accounts *whole)
+{
+	whole->written -= r->unsaved.written;
+	whole->lost[PYBPF_NOT_SAVED] += r->unsaved.written;
+	for (int i = 0; i < PYBPF_OUTCOME_COUNT; i++)
+		whole->truncated[i] -= r->unsaved.truncated[i];
+}
+
+/* Writes what was recorded, and the accounts in any case. 0; -ENODATA when there is nothing; or -errno. */
 static int finish(struct run *r, struct err *e)
 {
 	struct profile_accounts whole;
 	struct collect_native native;
-	bool any;
-	int err = 0;
+	struct err other = {0};
+	int err, err_json;
 
 	r->profile = collect__take_profile(r->collect);
 	r->duration_ns += profile__meta(r->profile)->duration_ns;
@@ -316,15 +365,22 @@ static int finish(struct run *r, struct err *e)
 	collect__free(take_ptr(r->collect));
 	if (stop__gave_up())
 		return err__set(e, -EINTR, "given up; nothing written");
-	any = profile__accounts(r->profile)->written;
-	if (any)
-		err = write_profile(r, r->profile, take_ptr(r->output), e);
-	if (!err)
-		err = write_json(r, &whole, &native, e);
+	err = save(r, r->profile, e);
+	if (stop__gave_up())
+		return err;
+	count_unsaved(r, &whole);
+	err_json = write_json(r, &whole, &native, err ? &other : e);
+	if (r->missing && r->missing < r->files) {
+		if (err)
+			cli__fail(EXIT_RUNTIME, e);
+		err = err__set(e, -EIO, "%u of %u files could not be written: %" PRIu64 " samples are lost", r->missing,
+			       r->files, r->unsaved.written);
+	}
+	err = err ?: err_json;
 	if (!err && !r->written)
 		return err__set(e, -ENODATA,
 				"no sample was taken: the processes were idle or ran no Python; nothing written");
-	if (!r->opts.quiet && !err && any)
+	if (!r->opts.quiet && !err && profile__accounts(r->profile)->written)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (r->opts.verbose)
 		print_tables(&native.tables);
@@ -360,6 +416,16 @@ static int good_status(const struct run *r)
 	return r->child.ended ? child__exit_code(&r->child) : EXIT_OK;
 }
 
+/* What is not permitted can be seen in whole by another command. */
+static int fail(enum exit_status status, struct err *e)
+{
+	size_t n = strlen(e->text);
+
+	if (status == EXIT_FORBIDDEN && !strstr(e->text, "pybpf check"))
+		snprintf(e->text + n, sizeof(e->text) - n, "; `pybpf check` tells what is missing");
+	return cli__fail(status, e);
+}
+
 static int run_record(int argc, char **argv)
 {
 	struct run r = {.child.go_fd = -1};
@@ -381,7 +447,7 @@ static int run_record(int argc, char **argv)
 	err = keep_words(&r, argc, argv) ? err__errno(&e, -ENOMEM, "starting to record") : open_output(&r, &e);
 	err = err ?: open_json(&r, &e);
 	if (err) {
-		status = cli__fail(EXIT_RUNTIME, &e);
+		status = cli__fail(err == -EINVAL ? EXIT_USAGE : EXIT_RUNTIME, &e);
 		goto out;
 	}
 	err = start(&r, &e);
@@ -401,7 +467,7 @@ static int run_record(int argc, char **argv)
 		status = r.child.ended ? (fprintf(stderr, "pybpf: %s\n", e.text), good_status(&r))
 				       : cli__fail(EXIT_NOTHING, &e);
 	else
-		status = err ? cli__fail(recording ? EXIT_RUNTIME : cli__status_of(err), &e) : good_status(&r);
+		status = err ? fail(recording ? EXIT_RUNTIME : cli__status_of(err), &e) : good_status(&r);
 out:
 	run__free(&r);
 	return status;

@@ -235,7 +235,7 @@ int record_opts__parse(const struct command *c, int argc, char **argv, struct re
 	if (err)
 		return err;
 	to_stdout = o->show.output && !strcmp(o->show.output, "-");
-	if (o->json && !o->json_file && to_stdout && !o->command)
+	if (o->json && to_stdout && (o->json_file ? !strcmp(o->json_file, "-") : !o->command))
 		return err__set(e, -EINVAL, "--json and -o - both want standard output; use --json=FILE");
 	if (o->rotate_ns && to_stdout)
 		return err__set(e, -EINVAL, "--rotate makes several files: not with -o -");

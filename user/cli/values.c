@@ -28,6 +28,16 @@ int values__rate(const char *text, uint32_t *hz)
 	return values__count(text, 1, 20000, hz);
 }
 
+/* A number as people write it, without a sign and not in hex, of which strtod is fond. Negative: none. */
+static double decimal(const char *text, char **end)
+{
+	const char *digits = *text == '.' ? text + 1 : text;
+
+	if (!isdigit((unsigned char)*digits) || (text[0] == '0' && (text[1] | 32) == 'x'))
+		return -1;
+	return strtod(text, end);
+}
+
 int values__duration(const char *text, uint64_t *ns, struct err *e)
 {
 	static const struct {
@@ -41,18 +51,16 @@ int values__duration(const char *text, uint64_t *ns, struct err *e)
 		*ns = 0;
 		return 0;
 	}
-	if (isdigit((unsigned char)*text) || *text == '.') {
-		value = strtod(text, &end);
-		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
-			double seconds = value * units[i].seconds;
+	value = decimal(text, &end);
+	for (size_t i = 0; value >= 0 && i < sizeof(units) / sizeof(units[0]); i++) {
+		double seconds = value * units[i].seconds;
 
-			if (strcmp(end, units[i].suffix) || !isfinite(value))
-				continue;
-			if (seconds < 0.001 || seconds > 1e9)
-				break;
-			*ns = (uint64_t)(seconds * 1e9);
-			return 0;
-		}
+		if (strcmp(end, units[i].suffix) || !isfinite(value))
+			continue;
+		if (seconds < 0.001 || seconds > 1e9)
+			break;
+		*ns = (uint64_t)(seconds * 1e9);
+		return 0;
 	}
 	return err__set(e, -EINVAL, "-d %s: not a duration; seconds, 1.5, 30s, 5m, 1h or unlimited", text);
 }
@@ -103,7 +111,7 @@ int values__user(const char *text, uint32_t *uid, struct err *e)
 int values__width(const char *text, double *width, bool *percent, struct err *e)
 {
 	char *end;
-	double value = isdigit((unsigned char)*text) || *text == '.' ? strtod(text, &end) : -1;
+	double value = decimal(text, &end);
 
 	if (value < 0 || !isfinite(value) || (*end && strcmp(end, "%") && strcmp(end, "px")))
 		return err__set(e, -EINVAL, "--min-width %s: not a width; pixels (0.1) or percent (0.1%%)", text);
@@ -119,7 +127,7 @@ int values__memory(const char *text, uint64_t *bytes, struct err *e)
 {
 	static const char units[] = "kMGT";
 	char *end;
-	double value = isdigit((unsigned char)*text) ? strtod(text, &end) : -1;
+	double value = decimal(text, &end);
 	const char *unit = value >= 0 && *end ? strchr(units, *end == 'K' ? 'k' : *end == 'm' ? 'M' : *end == 'g' ? 'G' : *end) : NULL;
 
 	if (value >= 0 && unit) {
