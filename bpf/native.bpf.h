@@ -66,7 +66,7 @@ static __always_inline void native__begin(struct scratch *s)
 	static const __u8 order[] = {10, 12, 11, 5, 13, 14, 4, 19, 9, 8, 7, 6, 3, 2, 1, 0};
 	__u64 by_dwarf[sizeof(order)];
 
-	unwind__begin(&s->native, s->regs[16], s->regs[19], s->regs[4], 0);
+	unwind__begin(&s->native, s->regs[16], s->regs[19], s->regs[4], s->regs[11]);
 	/*
 	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
 	 * its function, as that of __restore_rt is. Elsewhere (orig_ax is negative then) it is a function called by `call *%rcx`.

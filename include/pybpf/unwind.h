@@ -35,10 +35,12 @@ enum unwind_cfa {
 	UNWIND_REG,      /* CFA = register `reg` (DWARF number) + cfa_off */
 	UNWIND_SP_DEREF, /* CFA = *(SP + cfa_off) + deref_off */
 	UNWIND_FP_DEREF, /* CFA = *(FP + cfa_off) + deref_off */
-	UNWIND_INDEXED,  /* CFA = *(SP + cfa_off + 8 * register `reg`) + deref_off: x86-64, behind arrays on the stack */
-	UNWIND_PLT,      /* CFA = SP + cfa_off + ((PC & 15) >= reg ? 8 : 0) */
-	UNWIND_SIGNAL,   /* CFA = *(SP + cfa_off); UNWIND_FP_AT_SP and UNWIND_RA_AT_SP come with it */
-	UNWIND_UNKNOWN,  /* there is a rule, but none of these */
+	UNWIND_INDEXED, /* CFA = *(SP + cfa_off + 8 * register `reg`) + deref_off: x86-64, behind arrays on the stack */
+	UNWIND_PLT,     /* CFA = SP + cfa_off + ((PC & 15) >= reg ? 8 : 0) */
+	UNWIND_SIGNAL,  /* CFA = *(SP + cfa_off); UNWIND_FP_AT_SP and UNWIND_RA_AT_SP come with it */
+	UNWIND_LANDING, /* libgcc lands behind an exception: its context at FP + cfa_off tells all (x86-64; see below)
+			 */
+	UNWIND_UNKNOWN, /* there is a rule, but none of these */
 };
 
 /* The caller's FP. */
@@ -62,7 +64,18 @@ enum unwind_flag {
 	UNWIND_BX_UNKNOWN = 1 << 4, /* the caller's rbx: lost, or elsewhere */
 };
 
-#define UNWIND_RA_SAME 0x7fff /* ra_off: the return address is still in the link register (arm64) */
+#define UNWIND_RA_SAME                                                                                                 \
+	0x7fff /* ra_off: the return address is still in the link register (arm64), in rcx (x86-64, landing) */
+
+/*
+ * libgcc's struct _Unwind_Context on x86-64 (libgcc/unwind-dw2.c, since GCC 4.3): addresses of the registers' values by
+ * their DWARF numbers, of which rbp has number 6, then the CFA, the address to go on at, and behind it the bytes of
+ * arguments on the stack.
+ */
+#define UNWIND_CONTEXT_FP   (6 * 8)
+#define UNWIND_CONTEXT_CFA  (18 * 8)
+#define UNWIND_CONTEXT_RA   (19 * 8)
+#define UNWIND_CONTEXT_ARGS (26 * 8)
 
 struct unwind_rule {
 	__s32 cfa_off;
@@ -94,7 +107,8 @@ _Static_assert(sizeof(struct unwind_rule) == 16, "struct unwind_rule");
 
 /* The registers of the frame that a walk stands at. */
 struct unwind_regs {
-	__u64 pc, sp, fp, lr;
+	__u64 pc, sp, fp;
+	__u64 lr;        /* arm64; rcx */
 	__u64 cfa;       /* of the frame before */
 	__u64 bx_at;     /* address that rbx was saved at, UNWIND_IN_REGISTER or UNWIND_LOST */
 	__u64 inexact;   /* 1: pc is a return address */

@@ -75,6 +75,28 @@ static __always_inline int unwind__cfa(const struct unwind_regs *r, const __u64 
 	return 0;
 }
 
+/* The frame in which libgcc is about to go on, out of its context. An outcome. */
+static __always_inline int unwind__land(struct unwind_regs *r, const struct unwind_rule *rule, UNWIND_MEMORY *m)
+{
+	__u64 context = r->fp + rule->cfa_off, cfa = 0, pc = 0, args = 0, fp = 0;
+
+	if (unwind__word(m, context + UNWIND_CONTEXT_FP, &fp) || unwind__word(m, context + UNWIND_CONTEXT_CFA, &cfa) ||
+	    unwind__word(m, context + UNWIND_CONTEXT_RA, &pc) || unwind__word(m, context + UNWIND_CONTEXT_ARGS, &args))
+		return PYBPF_NATIVE_FAULT;
+	cfa += args;
+	if (cfa <= r->sp || cfa & 7)
+		return PYBPF_NATIVE_BAD;
+	if (unwind__word(m, fp, &fp))
+		return PYBPF_NATIVE_FAULT;
+	r->pc = pc;
+	r->sp = r->cfa = cfa;
+	r->fp = fp;
+	r->bx_at = UNWIND_LOST;
+	r->inexact = 0;
+	r->innermost = 0;
+	return pc ? PYBPF_OK : PYBPF_NATIVE_BAD;
+}
+
 /*
  * Applies the rule. words: the innermost frame's registers. A pybpf_outcome: OK, NATIVE_FAULT, NATIVE_BAD or NATIVE_REFUSED, with
  * NO_PYTHON standing for the end of the stack. r->cfa is then that of the frame that was left, unless the end is what the rule says.
@@ -88,6 +110,8 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 		return PYBPF_NO_PYTHON;
 	if (rule->cfa == UNWIND_UNKNOWN)
 		return PYBPF_NATIVE_REFUSED;
+	if (rule->cfa == UNWIND_LANDING)
+		return unwind__land(r, rule, m);
 	if (unwind__cfa(r, words, rule, m, &cfa))
 		return PYBPF_NATIVE_FAULT;
 	/*
@@ -96,7 +120,9 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 	 */
 	if (rule->cfa != UNWIND_SIGNAL && (cfa < r->sp || cfa & 7 || (cfa == r->sp && rule->ra_off != UNWIND_RA_SAME)))
 		return PYBPF_NATIVE_BAD;
-	if (rule->ra_off == UNWIND_RA_SAME) { /* still in the link register: arm64, innermost frame */
+	if (rule->ra_off == UNWIND_RA_SAME) { /* in a register, which is known in the innermost frame only */
+		if (!r->innermost)
+			return PYBPF_NATIVE_FAULT;
 		pc = r->lr;
 	} else {
 		saved = (rule->flags & UNWIND_RA_AT_SP ? r->sp : cfa) + rule->ra_off;
@@ -108,6 +134,8 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 		if (unwind__word(m, saved + rule->fp_off, &fp))
 			return PYBPF_NATIVE_FAULT;
 	}
+	if (rule->fp == UNWIND_FP_UNKNOWN)
+		fp = 0; /* no frame's: what needs it is not well formed */
 	if (rule->flags & UNWIND_BX_SAVED)
 		r->bx_at = cfa + rule->bx_off;
 	if (rule->flags & UNWIND_BX_UNKNOWN)

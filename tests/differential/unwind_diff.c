@@ -150,11 +150,27 @@ static bool same_bx(const struct file *f, const struct entry *e, const char *say
 	return ours->flags & UNWIND_BX_UNKNOWN; /* an expression, or another register */
 }
 
+/* The end of libgcc's functions that go on in another frame, of which user/unwind/landing_x86.h says why it is not as
+ * readelf has it. */
+static bool lands(const struct file *f, const struct entry *e, const struct row *row, const struct unwind_rule *ours)
+{
+	if (f->machine != EM_X86_64)
+		return false;
+	if (ours->cfa == UNWIND_LANDING)
+		return !strcmp(row->says[CFA], "rbp+16") && !strcmp(row->says[RA], "c-8");
+	if (ours->ra_off == UNWIND_RA_SAME)
+		return !strcmp(row->says[CFA], "rsp+0") || !strcmp(row->says[CFA], "rsp+8");
+	return ours->flags == UNWIND_SIGNAL_FRAME && ours->ra_off == -8 && !strcmp(row->says[RA], "c-8") &&
+	       same_cfa(f, e, row->says[CFA], ours);
+}
+
 static bool same(const struct file *f, const struct entry *e, const struct row *row, const struct unwind_rule *ours)
 {
 	const char *ra = row->says[RA], *fp = row->says[FP];
 	bool link_register = f->machine == EM_AARCH64;
 
+	if (lands(f, e, row, ours))
+		return true;
 	/* "u" is said of both undefined registers and those that nothing was said about */
 	if (!strcmp(ra, "u") && (!link_register || is_undefined(f, e, RA)))
 		return ours->cfa == UNWIND_END;

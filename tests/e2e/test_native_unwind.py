@@ -126,15 +126,6 @@ def test_rust(rust_program, record):
     judge(rust_program, rust_fault, record, False, 2)
 
 
-def is_landing(stack):
-    """
-    libgcc is about to go on behind an exception: in its last few instructions the return address on the stack is that of the
-    handler already, while the stack pointer is still its own. That is not told apart yet, once in some 10,000 samples of a program
-    that throws all the time.
-    """
-    return any(label.startswith("_Unwind_") for label in stack[-2:]) and "(libgcc_s" in stack[-1]
-
-
 def judge(program, fault, record, kernel, least):
     run = subprocess.Popen([str(program), "1"], stdout=subprocess.PIPE)
     try:
@@ -145,8 +136,7 @@ def judge(program, fault, record, kernel, least):
         run.wait()
         run.stdout.close()
     assert ran.status == 0, ran
-    wrong, marked, judged, landing = collections.Counter(), collections.Counter(), 0, 0
-    in_kernel = 0
+    wrong, marked, judged, in_kernel = collections.Counter(), collections.Counter(), 0, 0
     for stack, count in ran.stacks:
         judged += count
         cut = next((label for label in stack if harness.is_marker(label) and "truncated" in label), None)
@@ -156,13 +146,11 @@ def judge(program, fault, record, kernel, least):
             marked[cut] += count
             continue
         why = fault(stack, program.name)
-        if why and is_landing(stack):
-            landing += count
-        elif why:
+        if why:
             wrong[why, tuple(stack)] += count
     shown = ["%d x %s:\n    %s" % (n, why, "\n    ".join(stack)) for (why, stack), n in wrong.most_common(5)]
     assert not wrong, "%d of %d\n%s" % (sum(wrong.values()), judged, "\n".join(shown))
-    assert judged > SAMPLES / 8 and landing <= 2, (judged, landing)
+    assert judged > SAMPLES / 30  # however busy the machine is
     print("%d judged, marked:" % judged, dict(marked))
     expected = judged * 0.001
     assert sum(marked.values()) <= expected + 3 * expected ** 0.5, marked

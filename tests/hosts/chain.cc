@@ -159,8 +159,7 @@ extern "C" __attribute__((noinline)) void step(const char *path)
 
 int main(int, char **argv)
 {
-	/* few exceptions: where the unwinder of C++ gives up its own frames, no table is right for some instructions */
-	static const char ways[] = "qarstpdqarstpdqarstpdx";
+	static const char ways[] = "qarstpdx";
 	struct sigaction action = {};
 
 	action.sa_handler = in_signal;

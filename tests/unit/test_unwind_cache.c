@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Tables on disk: what is found again, what is not believed, what is removed. */
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -149,6 +152,53 @@ static void test_found_again(void **state)
 	unwind_cache__close(other);
 }
 
+/* libgcc, whose table depends on its code (user/unwind/landing_x86.h), in a file of its own. Its descriptor, and the
+ * place of a function. */
+static int copy_libgcc(off_t *function)
+{
+	void *lib = dlopen("libgcc_s.so.1", RTLD_NOW), *resume = lib ? dlsym(lib, "_Unwind_Resume") : NULL;
+	int from, to = memfd_create("libgcc", 0);
+	Dl_info info;
+	struct stat st;
+
+	assert_true(resume && dladdr(resume, &info) && to >= 0);
+	from = open(info.dli_fname, O_RDONLY);
+	assert_true(from >= 0 && !fstat(from, &st));
+	assert_int_equal(sendfile(to, from, NULL, (size_t)st.st_size), st.st_size);
+	close(from);
+	*function = (char *)resume - (char *)info.dli_fbase; /* its code lies in the file as it does in memory */
+	dlclose(lib);
+	return to;
+}
+
+static void expect_libgcc(struct unwind_cache *c, int fd, size_t hits, size_t misses)
+{
+	struct unwind_table *t = NULL;
+	struct elf *elf = NULL;
+	struct err e = {0};
+
+	assert_int_equal(elf__open(fd, &elf, &e), 0);
+	assert_int_equal(unwind_cache__build(c, elf, &t, &e), 0);
+	unwind_table__free(t);
+	elf__close(elf);
+	assert_int_equal(unwind_cache__stats(c).hits, hits);
+	assert_int_equal(unwind_cache__stats(c).misses, misses);
+}
+
+static void test_code_changes(void **state)
+{
+	struct fixture *f = *state;
+	off_t function;
+	int fd = copy_libgcc(&function);
+
+	expect_libgcc(f->cache, fd, 0, 1);
+	expect_libgcc(f->cache, fd, 1, 1);
+	assert_int_equal(pwrite(fd, "\x90", 1, function + 8), 1);
+	expect_libgcc(f->cache, fd, 1, 2);
+	expect_libgcc(f->cache, fd, 2, 2);
+	close(fd);
+}
+
 struct change {
 	off_t at;   /* negative: from the end */
 	int length; /* cut to this, unless 0 */
@@ -218,7 +268,11 @@ static void test_other_code(void **state)
 	assert_false(is_followed(f->cache, returns, sizeof(returns), STT_OBJECT));
 	assert_int_equal(unwind_cache__stats(f->cache).hits, 1);
 	assert_false(is_followed(f->cache, moves, sizeof(moves), STT_FUNC));
+	assert_int_equal(unwind_cache__stats(f->cache).hits, 1);
 	assert_true(is_followed(f->cache, returns, sizeof(returns), STT_FUNC));
+	assert_int_equal(unwind_cache__stats(f->cache).hits, 1);
+	assert_true(is_followed(f->cache, returns, sizeof(returns), STT_FUNC));
+	assert_int_equal(unwind_cache__stats(f->cache).hits, 2);
 }
 
 static void open_to_others(const char *path, void *arg)
@@ -393,6 +447,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_found_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_code_changes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_other_code, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_files_of_others, set_up, tear_down),

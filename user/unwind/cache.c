@@ -21,13 +21,13 @@
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
-#define VERSION   5 /* of the file, and of what the compiler makes: a change to either makes it another one */
+#define VERSION   6 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
 #define PART      ((size_t)16 << 10) /* bytes read at a time */
 #define KEEP(max) ((max) / 4 * 3) /* what an eviction leaves, so that not every table makes one */
 
-/* An entry: this, then rules, pages and rows. */
+/* An entry: this, then rules, pages, rows, and the ranges of code that they were made of (struct code_range). */
 struct head {
 	uint64_t magic;
 	uint32_t version;
@@ -37,9 +37,10 @@ struct head {
 	uint32_t nfunctions, nbad;
 	uint32_t machine;
 	uint32_t body_crc; /* of what comes behind this */
-	uint32_t unused;
+	uint32_t nranges;
+	uint64_t code; /* a hash of what is in these ranges */
 };
-_Static_assert(sizeof(struct head) == 56, "an entry's head has no holes");
+_Static_assert(sizeof(struct head) == 64, "an entry's head has no holes");
 
 struct unwind_cache {
 	int dir;
@@ -221,7 +222,7 @@ static uint64_t hash_symbols(const struct unwind_cache *c, struct elf *elf, uint
 	return h;
 }
 
-/* An entry's name: a hash of all that its table is made of, but for code: see unwind_cache__build. */
+/* An entry's name: a hash of all that its table is made of, but for code, of which there is a hash in the entry. */
 static void name_of(const struct unwind_cache *c, const struct unwind_source *s, char name[32])
 {
 	const struct elf_info *info = elf__info(s->elf);
@@ -284,8 +285,42 @@ static uint32_t head_crc(const struct head *h)
 	return (uint32_t)crc32_z(0, (const uint8_t *)h + at, sizeof(*h) - at);
 }
 
+/* A hash of the code in ranges: an entry's name says nothing of it. False when the file does not have it. */
+static bool hash_code(const struct unwind_cache *c, struct elf *elf, const struct code_range *ranges, size_t n,
+		      uint64_t *out)
+{
+	uint8_t part[PART];
+	uint64_t h = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		h = siphash(c->key, h, &ranges[i], sizeof(ranges[i]));
+		for (uint64_t at = ranges[i].start; at < ranges[i].end; at += PART) {
+			size_t size = ranges[i].end - at < PART ? ranges[i].end - at : PART;
+
+			if (elf__read_address(elf, at, part, size))
+				return false;
+			h = siphash(c->key, h, part, size);
+		}
+	}
+	*out = h;
+	return true;
+}
+
+/* Is the code that an entry was made of still what the file has? Its ranges are the last thing in it. */
+static bool has_code(const struct unwind_cache *c, struct elf *elf, const struct head *h, const uint8_t *end)
+{
+	size_t bytes = h->nranges * sizeof(struct code_range);
+	_cleanup_free_ struct code_range *ranges = malloc(bytes + 1);
+	uint64_t is;
+
+	if (!ranges)
+		return false;
+	memcpy(ranges, end - bytes, bytes);
+	return hash_code(c, elf, ranges, h->nranges, &is) && is == h->code;
+}
+
 /* The table of an entry's n bytes, or NULL. */
-static struct unwind_table *decode(const uint8_t *data, size_t n)
+static struct unwind_table *decode(const struct unwind_cache *c, struct elf *elf, const uint8_t *data, size_t n)
 {
 	struct unwind_table *t;
 	struct head h;
@@ -295,8 +330,10 @@ static struct unwind_table *decode(const uint8_t *data, size_t n)
 	memcpy(&h, data, sizeof(h));
 	data += sizeof(h);
 	if (h.magic != MAGIC || h.version != VERSION || h.machine > UINT16_MAX ||
-	    n != sizeof(h) + h.nrules * sizeof(*t->rules) + ((size_t)h.npages + 1 + h.nrows) * sizeof(uint32_t) ||
-	    h.crc != head_crc(&h) || h.body_crc != crc32_z(0, data, n - sizeof(h)))
+	    n != sizeof(h) + h.nrules * sizeof(*t->rules) + ((size_t)h.npages + 1 + h.nrows) * sizeof(uint32_t) +
+			    h.nranges * sizeof(struct code_range) ||
+	    h.crc != head_crc(&h) || h.body_crc != crc32_z(0, data, n - sizeof(h)) ||
+	    !has_code(c, elf, &h, data + n - sizeof(h)))
 		return NULL;
 	t = calloc(1, sizeof(*t));
 	if (!t)
@@ -318,7 +355,7 @@ static struct unwind_table *decode(const uint8_t *data, size_t n)
 	return t;
 }
 
-static struct unwind_table *load(const struct unwind_cache *c, const char *name)
+static struct unwind_table *load(const struct unwind_cache *c, struct elf *elf, const char *name)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ uint8_t *data = NULL;
@@ -331,7 +368,7 @@ static struct unwind_table *load(const struct unwind_cache *c, const char *name)
 	data = malloc((size_t)st.st_size);
 	if (!data || read_all(fd, data, (size_t)st.st_size))
 		return NULL;
-	t = decode(data, (size_t)st.st_size);
+	t = decode(c, elf, data, (size_t)st.st_size);
 	if (t)
 		futimens(fd, NULL); /* used just now */
 	return t;
@@ -390,7 +427,7 @@ static void evict(struct unwind_cache *c)
 	vec__free(&files);
 }
 
-static int write_entry(int fd, const struct unwind_table *t)
+static int write_entry(int fd, const struct unwind_table *t, const code_ranges *ranges, uint64_t code)
 {
 	struct head h = {.magic = MAGIC,
 			 .version = VERSION,
@@ -400,17 +437,21 @@ static int write_entry(int fd, const struct unwind_table *t)
 			 .nrules = t->nrules,
 			 .nfunctions = t->nfunctions,
 			 .nbad = t->nbad,
-			 .machine = t->machine};
+			 .machine = t->machine,
+			 .nranges = (uint32_t)ranges->len,
+			 .code = code};
 	const struct {
 		const void *data;
 		size_t n;
 	} parts[] = {{t->rules, t->nrules * sizeof(*t->rules)},
 		     {t->pages, ((size_t)t->npages + 1) * sizeof(*t->pages)},
-		     {t->rows, t->nrows * sizeof(*t->rows)}};
+		     {t->rows, t->nrows * sizeof(*t->rows)},
+		     {ranges->data, ranges->len * sizeof(*ranges->data)}};
 	int err;
 
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		h.body_crc = (uint32_t)crc32_z(h.body_crc, parts[i].data, parts[i].n);
+		if (parts[i].n) /* of NULL it would begin anew */
+			h.body_crc = (uint32_t)crc32_z(h.body_crc, parts[i].data, parts[i].n);
 	h.crc = head_crc(&h);
 	err = write_all(fd, &h, sizeof(h));
 	for (size_t i = 0; i < ARRAY_SIZE(parts) && !err; i++)
@@ -419,17 +460,18 @@ static int write_entry(int fd, const struct unwind_table *t)
 }
 
 /* Written beside and renamed: an entry is whole or not there. (After a crash of the machine the CRC tells.) */
-static void store(struct unwind_cache *c, const char *name, const struct unwind_table *t)
+static void store(struct unwind_cache *c, const char *name, const struct unwind_table *t, const struct unwind_source *s)
 {
 	_cleanup_close_ int fd = -1;
 	char beside[NAME_MAX + 1];
+	uint64_t code;
 
-	if (unwind_table__memory(t) > c->max_bytes)
+	if (unwind_table__memory(t) > c->max_bytes || !hash_code(c, s->elf, s->code.data, s->code.len, &code))
 		return;
 	fd = open_new(c, beside);
 	if (fd < 0)
 		return;
-	if (write_entry(fd, t) || renameat(c->dir, beside, c->dir, name)) {
+	if (write_entry(fd, t, &s->code, code) || renameat(c->dir, beside, c->dir, name)) {
 		unlinkat(c->dir, beside, 0);
 		return;
 	}
@@ -448,16 +490,15 @@ int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_t
 		return err;
 	if (c) {
 		name_of(c, &s, name);
-		t = load(c, name);
+		t = load(c, elf, name);
 		atomic_fetch_add(t ? &c->hits : &c->misses, 1);
 	}
 	if (!t) {
 		err = unwind_source__compile(&s, &t, e);
 		if (err)
 			return err;
-		/* Where functions are to be followed, another file may differ in their code alone: an entry's name does not tell. */
-		if (c && !s.gaps)
-			store(c, name, t);
+		if (c)
+			store(c, name, t, &s);
 	}
 	*out = t;
 	return 0;

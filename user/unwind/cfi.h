@@ -147,6 +147,11 @@ bool cfi__start_state(const struct cfi_arch *arch, struct cfi_cie *c, const uint
 struct cfi_sink {
 	/* From `from` on, and up to the next call's, `rule` holds. 0, or an error that ends the run. */
 	int (*rule)(struct cfi_sink *sink, uint64_t from, const struct unwind_rule *rule);
+	/*
+	 * Set by a run: registers 0 and 1, a bit each, that the function saves. On x86-64 these are rax and rdx, a
+	 * caller's to save: only a function that ends in a frame of its choice does (GCC, __builtin_eh_return).
+	 */
+	uint8_t saves;
 };
 
 /*

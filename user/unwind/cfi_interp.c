@@ -71,6 +71,8 @@ static void set(struct run *r, uint64_t reg, enum cfi_how how, int64_t value)
 	if (w) {
 		*w = (struct cfi_where){.how = (uint8_t)how, .value = value};
 		r->changed = true;
+	} else if (reg < 2 && how == CFI_OFFSET && r->sink) {
+		r->sink->saves |= (uint8_t)(1 << reg);
 	}
 }
 

@@ -17,6 +17,12 @@
 
 typedef struct vec(struct filler) filler_list;
 
+/* Code of which rules were made, at link-time addresses. */
+struct code_range {
+	uint64_t start, end;
+};
+typedef struct vec(struct code_range) code_ranges;
+
 /*
  * Follows the function whose n bytes of code these are, at link-time address `start`, and appends what holds where to `out`,
  * ascending. 0, -ENOTSUP when the function's code is not understood or not well-formed, -E2BIG, -ENOMEM; out is then as it was.

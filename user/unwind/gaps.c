@@ -111,7 +111,8 @@ static uint64_t end_of(const struct gaps *g, size_t i, uint64_t next)
 }
 
 /* Of a function whose size is not known, `end` is an upper bound. */
-static int follow_function(struct gaps *g, uint64_t start, uint64_t end, bool sized, filler_list *out)
+static int follow_function(struct gaps *g, uint64_t start, uint64_t end, bool sized, filler_list *out,
+			   code_ranges *ranges)
 {
 	size_t n = end - start < FOLLOW_MAX_CODE ? (size_t)(end - start) : FOLLOW_MAX_CODE;
 	_cleanup_free_ uint8_t *code = malloc(n);
@@ -122,18 +123,19 @@ static int follow_function(struct gaps *g, uint64_t start, uint64_t end, bool si
 	err = elf__read_address(g->elf, start, code, n);
 	if (err || (sized && n < end - start))
 		return 0;
-	err = follow_x86(code, n, start, out);
+	err = vec__push(ranges, (struct code_range){start, start + n});
+	if (!err)
+		err = follow_x86(code, n, start, out);
 	return err == -ENOMEM ? err : 0;
 }
 
-int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, size_t *functions)
+int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, code_ranges *code)
 {
 	struct gaps g = {.elf = elf, .cfi = cfi};
 	struct elf_section table;
 	uint64_t all = 0;
 	int err;
 
-	*functions = 0;
 	if (!gaps__symbols(elf, &table))
 		return 0;
 	err = read_symbols(&g, &table);
@@ -152,9 +154,8 @@ int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, size_
 		all += end - f->start < FOLLOW_MAX_CODE ? end - f->start : FOLLOW_MAX_CODE;
 		if (all > MAX_CODE)
 			break;
-		err = follow_function(&g, f->start, end, f->size, out);
+		err = follow_function(&g, f->start, end, f->size, out, code);
 	}
-	*functions = g.functions.len;
 	vec__free(&g.functions);
 	return err;
 }

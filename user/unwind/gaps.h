@@ -16,10 +16,10 @@
 bool gaps__symbols(struct elf *elf, struct elf_section *out);
 
 /*
- * Follows the functions among these symbols that no entry of cfi covers; its functions are sorted. What was found is appended to
- * *out, ascending; *functions is how many there are, whatever their code. 0, also when nothing was or could be found; -ENOMEM, and
- * out is then to be freed all the same.
+ * Follows the functions among these symbols that no entry of cfi covers; its functions are sorted. What was found is
+ * appended to *out, ascending; to *code where all these functions are, whatever came of them. 0, also when nothing was
+ * or could be found; -ENOMEM, and both are then to be freed all the same.
  */
-int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, size_t *functions);
+int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, code_ranges *code);
 
 #endif

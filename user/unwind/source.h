@@ -13,9 +13,8 @@ struct unwind_source {
 	struct cfi cfi; /* the sections only */
 	struct filler fillers[MAX_FILLERS];
 	size_t nfillers;
-	/* once compiled: what gaps__follow found, in how many functions */
-	filler_list followed;
-	size_t gaps;
+	filler_list followed; /* what gaps__follow found, once compiled */
+	code_ranges code;     /* that the table depends on, likewise */
 };
 
 /* Reads it. Errors as for unwind_table__build. The caller calls unwind_source__close either way. */

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "unwind/landing_x86.h"
 #include "unwind/source.h"
 
 #define MAX_RULES (1U << 16)
@@ -25,7 +26,7 @@ struct builder {
 	uint64_t text_start;
 	uint32_t last; /* the rule of the last row */
 	size_t followed; /* of source->followed, the first that does not lie before the last row */
-	const struct unwind_source *source;
+	struct unwind_source *source;
 	struct unwind_table *table;
 };
 
@@ -150,22 +151,105 @@ static int add_gap(struct builder *b, uint64_t from, uint64_t to)
 	return 0;
 }
 
+/* The rules of a function, but for an end that lands in another frame. */
+struct landing {
+	struct cfi_sink sink; /* the first member */
+	struct builder *b;
+	filler_list end;          /* what holds there; empty while it is being looked for */
+	uint64_t leaves;          /* from there on CFA is by rcx; 0: it is not */
+	struct unwind_rule after; /* what holds behind it, as far as is known */
+	bool added;
+};
+
+static int find_landing(struct cfi_sink *sink, uint64_t from, const struct unwind_rule *rule)
+{
+	struct landing *l = (struct landing *)sink;
+
+	if (!l->leaves && rule->cfa == UNWIND_REG && rule->reg == 2)
+		l->leaves = from;
+	return 0;
+}
+
+static int add_end(struct landing *l)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < l->end.len && !err; i++)
+		err = add_row(&l->b->sink, l->end.data[i].start, &l->end.data[i].rule);
+	l->added = true;
+	return err ? err : add_row(&l->b->sink, l->end.data[l->end.len - 1].end, &l->after);
+}
+
+static int add_row_around(struct cfi_sink *sink, uint64_t from, const struct unwind_rule *rule)
+{
+	struct landing *l = (struct landing *)sink;
+	int err = 0;
+
+	if (from > l->end.data[l->end.len - 1].end && !l->added)
+		err = add_end(l);
+	l->after = *rule;
+	return err || (from >= l->end.data[0].start && !l->added) ? err : add_row(&l->b->sink, from, rule);
+}
+
+/* Finds what holds at the end of the function; all of it is unknown where its code is of another kind. */
+static int read_landing(struct landing *l, const struct cfi_fde *f, uint64_t end)
+{
+	static const struct unwind_rule unknown = {.cfa = UNWIND_UNKNOWN};
+	size_t n = end - f->start < FOLLOW_MAX_CODE ? (size_t)(end - f->start) : FOLLOW_MAX_CODE;
+	_cleanup_free_ uint8_t *code = malloc(n);
+	int err = code ? elf__read_address(l->b->source->elf, f->start, code, n) : -ENOMEM;
+
+	if (!err)
+		err = landing_x86(code, n, f->start, l->leaves, &l->end);
+	if (err && err != -ENOMEM)
+		err = vec__push(&l->end, (struct filler){f->start, end, unknown});
+	return err ? err : vec__push(&l->b->source->code, (struct code_range){f->start, f->start + n});
+}
+
+/* A function that saves rax and rdx, with the rules that it has in b if it does not land anywhere: it is the cold part
+ * of one. */
+static int add_landing(struct builder *b, const struct cfi *cfi, const struct cfi_fde *f, uint64_t end,
+		       const struct builder *before)
+{
+	struct landing l = {.sink = {.rule = find_landing}, .b = b};
+	const struct cfi_cie *cie = &cfi->cies.data[f->cie];
+	int err = cfi__run(cfi->arch, cie, f, end, &l.sink);
+
+	if (err || !l.leaves)
+		return err;
+	err = read_landing(&l, f, end);
+	if (!err) {
+		b->rows.len = before->rows.len;
+		b->pages.len = before->pages.len;
+		b->last = before->last;
+		l.sink.rule = add_row_around;
+		err = cfi__run(cfi->arch, cie, f, end, &l.sink);
+	}
+	if (!err && !l.added)
+		err = add_end(&l);
+	vec__free(&l.end);
+	return err;
+}
+
 static int add_function(struct builder *b, const struct cfi *cfi, const struct cfi_fde *f, uint64_t end)
 {
 	static const struct unwind_rule unknown = {.cfa = UNWIND_UNKNOWN};
 	const struct cfi_cie *cie = &cfi->cies.data[f->cie];
-	size_t rows = b->rows.len, pages = b->pages.len;
-	uint32_t last = b->last;
-	int err = cie->bad ? -EBADMSG : cfi__run(cfi->arch, cie, f, end, &b->sink);
+	const struct builder before = *b;
+	int err;
 
+	b->sink.saves = 0;
+	err = cie->bad ? -EBADMSG : cfi__run(cfi->arch, cie, f, end, &b->sink);
 	b->table->nfunctions++;
+	if (!err && b->sink.saves == 3 && cfi->arch->machine == EM_X86_64)
+		return add_landing(b, cfi, f, end, &before);
 	if (err != -EBADMSG)
 		return err;
 	/* What it had before it went wrong is not to be trusted either. */
 	b->table->nbad++;
-	b->rows.len = rows;
-	b->pages.len = pages;
-	b->last = last;
+	b->rows.len = before.rows.len;
+	b->pages.len = before.pages.len;
+	b->last = before.last;
 	return add_row(&b->sink, f->start, &unknown);
 }
 
@@ -249,7 +333,7 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 	if (err)
 		return err;
 	sort_functions(cfi);
-	err = gaps__follow(source->elf, cfi, &source->followed, &source->gaps);
+	err = gaps__follow(source->elf, cfi, &source->followed, &source->code);
 	if (err)
 		return err__errno(e, err, "cannot make the unwind table");
 	first = cfi->fdes.data[0].start;
@@ -289,6 +373,7 @@ void unwind_source__close(struct unwind_source *s)
 {
 	cfi__free(&s->cfi);
 	vec__free(&s->followed);
+	vec__free(&s->code);
 }
 
 int unwind_source__compile(struct unwind_source *s, struct unwind_table **out, struct err *e)

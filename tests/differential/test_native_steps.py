@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walk of the native stack before each single instruction (native_steps.c): equal to the calls that were made.
+
+What a sampler meets once in 100,000 samples is met here with certainty: each instruction of what throws, what is interrupted by a
+signal, and of the C library's own assembly.
+"""
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(HERE), "e2e"))
+import harness  # noqa: E402
+
+STEPS = int(os.environ.get("PYBPF_STEPS", "100000"))
+TOOL = os.path.join(os.path.dirname(harness.PYBPF), "tests", "native_steps")
+
+pytestmark = [pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86-64's calls"),
+              pytest.mark.skipif(os.geteuid() != 0, reason="traces")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tool():
+    tree = os.path.dirname(os.path.dirname(HERE))
+    subprocess.run(["make", "-C", tree, os.path.relpath(TOOL, tree)], check=True, stdout=subprocess.DEVNULL)
+
+
+def steps(pid, *words):
+    """Counts of steps by what the walk made of them; the other lines."""
+    ran = subprocess.run([TOOL, str(pid), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+    *lines, last = ran.stdout.splitlines()
+    words = last.split()
+    counts = {k: int(v) for k, v in zip(words[::2], words[1::2])}
+    print(ran.stdout, ran.stderr)
+    assert counts["wrong"] == 0, ran.stderr
+    assert counts["equal"] + counts["landing"] + counts["marked"] <= counts["steps"]
+    return counts, lines
+
+
+@pytest.mark.parametrize("how", [("g++",), ("g++", "-static-libgcc", "-static-libstdc++"), ("g++", "-fno-omit-frame-pointer", "-O1")],
+                         ids=["shared", "static", "frame-pointers"])
+def test_chain(tmp_path, how):
+    path = tmp_path / "chain"
+    source = os.path.join(os.path.dirname(HERE), "hosts", "chain.cc")
+    subprocess.run([how[0], "-O2", "-fomit-frame-pointer", *how[1:], "-o", str(path), source], check=True)
+    run = subprocess.Popen([str(path), "1"], stdout=subprocess.PIPE)
+    try:
+        assert run.stdout.readline() == b"ready\n"
+        counts, _ = steps(run.pid, STEPS)
+    finally:
+        run.kill()
+        run.wait()
+        run.stdout.close()
+    assert counts["steps"] == STEPS and counts["landing"], counts
+    assert counts["marked"] <= STEPS / 1000, counts
