@@ -69,10 +69,41 @@ static void test_homes(void **state)
 	assert_int_equal(rmdir(folder), 0);
 }
 
+/* Every user's home counts, not root's alone: once, in the order of the file, and only what can be one. */
+static void test_users(void **state)
+{
+	static const char text[] = "root:x:0:0:root:/root:/bin/bash\n"
+				   "daemon:x:1:1::/:/bin/false\n"
+				   "ci:x:990:990:,,,:/var/lib/ci:/bin/sh\n"
+				   "# nobody\n"
+				   "ci2:x:991:990::/var/lib/ci:/bin/sh\n"
+				   "none:x:992:990:::/bin/sh\n"
+				   "cut short:x\n"
+				   "relative:x:993:990::srv:/bin/sh\n"
+				   "data:x:994:990::/srv/data:/bin/sh";
+	static const char *const want[] = {"/root", "/var/lib/ci", "/srv/data"};
+	char path[] = "/tmp/pybpf-passwd-XXXXXX";
+	struct installed_paths homes = {0};
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_int_equal(write(fd, text, sizeof(text) - 1), sizeof(text) - 1);
+	close(fd);
+	assert_int_equal(installed__homes(path, &homes), 0);
+	assert_int_equal(homes.len, ARRAY_SIZE(want));
+	for (size_t i = 0; i < homes.len; i++)
+		assert_string_equal(homes.data[i], want[i]);
+	unlink(path);
+	assert_int_equal(installed__homes(path, &homes), 0);
+	assert_int_equal(homes.len, ARRAY_SIZE(want));
+	installed__free(&homes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_homes),
+		cmocka_unit_test(test_users),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <glob.h>
 #include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -11,6 +13,8 @@
 #include "base/str.h"
 
 #define MAX_INSTALLED 256
+#define MAX_HOMES     1024
+#define MAX_LINE      8192
 
 static const char *const places[] = {
 	"/usr/bin/python3*",
@@ -72,26 +76,50 @@ int installed__find(const char *const *homes, size_t count, struct installed_pat
 	return err ? err : add_home("/home/*", out);
 }
 
-/* The home of a user by number, a copy; NULL: there is none. */
-static char *home_of(uid_t uid)
+/* One more home, unless it is none, or known. 0 or -ENOMEM. */
+static int add_one_home(const char *home, struct installed_paths *out)
 {
-	const struct passwd *user = getpwuid(uid);
+	char *copy;
+	int err;
 
-	return user && user->pw_dir && user->pw_dir[0] == '/' ? strdup(user->pw_dir) : NULL;
+	if (!home || home[0] != '/' || !home[1] || out->len >= MAX_HOMES)
+		return 0;
+	vec__foreach(out, it) {
+		if (!strcmp(*it, home))
+			return 0;
+	}
+	copy = strdup(home);
+	err = copy ? vec__push(out, copy) : -ENOMEM;
+	if (err)
+		free(copy);
+	return err;
+}
+
+int installed__homes(const char *passwd, struct installed_paths *out)
+{
+	_cleanup_fclose_ FILE *in = fopen(passwd, "re");
+	struct passwd user, *found;
+	char line[MAX_LINE];
+	int err = 0;
+
+	while (in && !err && !fgetpwent_r(in, &user, line, sizeof(line), &found))
+		err = add_one_home(user.pw_dir, out);
+	return err;
 }
 
 int installed__find_all(struct installed_paths *out)
 {
-	const char *sudo = getenv("SUDO_UID"), *homes[2];
-	_cleanup_free_ char *of_root = home_of(0);
-	_cleanup_free_ char *of_caller = sudo ? home_of((uid_t)strtoul(sudo, NULL, 10)) : NULL;
-	size_t count = 0;
+	const char *sudo = getenv("SUDO_UID");
+	const struct passwd *caller = sudo ? getpwuid((uid_t)strtoul(sudo, NULL, 10)) : NULL;
+	struct installed_paths homes = {0};
+	int err = caller ? add_one_home(caller->pw_dir, &homes) : 0;
 
-	if (of_root)
-		homes[count++] = of_root;
-	if (of_caller && (!of_root || strcmp(of_caller, of_root) != 0))
-		homes[count++] = of_caller;
-	return installed__find(homes, count, out);
+	if (!err)
+		err = installed__homes("/etc/passwd", &homes);
+	if (!err)
+		err = installed__find((const char *const *)homes.data, homes.len, out);
+	installed__free(&homes);
+	return err;
 }
 
 void installed__free(struct installed_paths *paths)

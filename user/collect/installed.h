@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where interpreters are installed: by the system, beside it, and by pyenv and uv in people's homes. */
+/* Where interpreters are installed: by the system, beside it, and by pyenv and uv in the homes of its users. */
 #ifndef PYBPF_INSTALLED_H
 #define PYBPF_INSTALLED_H
 
@@ -15,7 +15,13 @@ struct installed_paths vec(char *);
  */
 int installed__find(const char *const *homes, size_t count, struct installed_paths *out);
 
-/* As above, with the homes of root and of the user who called sudo. */
+/*
+ * Adds the homes of users, each once and at most 1024 in all: those that a file like /etc/passwd (passwd(5)) lists; that a
+ * directory service lists all of them is not waited for. 0, also without such a file, or -ENOMEM; installed__free in any case.
+ */
+int installed__homes(const char *passwd, struct installed_paths *out);
+
+/* As installed__find, with the homes of /etc/passwd and of the user who called sudo. */
 int installed__find_all(struct installed_paths *out);
 void installed__free(struct installed_paths *paths);
 
