@@ -95,7 +95,7 @@ static void test_copies_are_one(void **state)
 	struct symbolizer *s = symbolizer__new(NULL);
 	char path[] = "/tmp/pybpf-native-XXXXXX";
 	int fd[4], to = mkstemp(path);
-	struct symbol_file *file;
+	struct symbol_file *file, *other;
 
 	(void)state;
 	copy("/proc/self/exe", to);
@@ -108,8 +108,12 @@ static void test_copies_are_one(void **state)
 		assert_ptr_not_equal(add(s, path, &fd[3]), file);
 		close(fd[3]);
 	}
+	/* nor what belongs to root in another root directory, as that of a container */
+	fd[3] = open("/tmp", O_PATH);
+	assert_int_equal(symbolizer__file(s, fd[0], fd[3], "/proc/self/exe", &other), 0);
+	assert_ptr_not_equal(other, file);
 	symbolizer__free(s);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		close(fd[i]);
 	close(to);
 	unlink(path);

@@ -32,7 +32,7 @@ struct source {
 /* What tells whether two files are the same one. */
 struct identity {
 	uint8_t id[ELF_BUILD_ID_MAX];
-	uint64_t dev, ino, size, changed;
+	uint64_t dev, ino, size, changed, root_dev, root_ino;
 	uint32_t id_bytes, uid;
 };
 
@@ -124,16 +124,20 @@ size_t symbolizer__memory(const struct symbolizer *s)
 /* ---- files */
 
 /*
- * A build id alone would let anybody's file name the functions of everybody's libc: the owner belongs to it. It, and not the
- * inode, makes one of the copies of a library that containers have.
+ * A build id alone would let anybody's file name the functions of everybody's libc: the owner belongs to it, and the root directory
+ * that debug files are looked for in, as the owner is root in every container.
  */
-static void identify(int fd, struct identity *out)
+static void identify(int fd, int root_fd, struct identity *out)
 {
 	struct elf *elf = NULL;
 	struct stat st;
 	int n = -ENOENT;
 
 	memset(out, 0, sizeof(*out));
+	if (root_fd >= 0 && !fstat(root_fd, &st)) {
+		out->root_dev = st.st_dev;
+		out->root_ino = st.st_ino;
+	}
 	if (fstat(fd, &st) < 0)
 		return;
 	out->size = (uint64_t)st.st_size;
@@ -158,7 +162,7 @@ int symbolizer__file(struct symbolizer *s, int fd, int root_fd, const char *path
 	const char *slash;
 	uint64_t hash, *known;
 
-	identify(fd, &identity);
+	identify(fd, root_fd, &identity);
 	hash = hash__bytes(&identity, sizeof(identity));
 	known = hmap__get(&s->by_identity, hash);
 	if (known && !memcmp(&s->files.data[*known]->identity, &identity, sizeof(identity))) {

@@ -39,8 +39,8 @@ struct symbolizer *symbolizer__new(const struct symbolizer_config *config);
 void symbolizer__free(struct symbolizer *s); /* NULL is fine */
 
 /*
- * The file behind fd: a program, a shared library or the vdso. Files of one build id, size and owner are one, as are those of
- * one (device, inode, size, change time); the first one's path stays. path: as the process names it; copied. It is where a
+ * The file behind fd: a program, a shared library or the vdso. Files of one root directory, build id, size and owner
+ * are one, as are those of one (device, inode, size, change time); the first one's path stays. path: as the process names it; copied. It is where a
  * debug link starts from, and its base name is the module of addresses without a symbol. root_fd: the root directory of a
  * process that has it (O_PATH will do), where its debug files are looked for first, or -1. Both descriptors stay the
  * caller's and must stay open until symbolizer__free. Reads no more than headers now. 0, or -ENOMEM. A file that is not ELF
