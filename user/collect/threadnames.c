@@ -15,7 +15,9 @@
 #define SOON_TRIES 5
 #define PAUSE_NS   20000000ull /* at least, between two readings of a process */
 #define SHARE      100         /* and so many times as long as the last one took */
-#define AT_ONCE    64          /* processes that are read in one go, before samples are taken in again */
+/* Processes that are read in one go before samples are taken in again, unless one of them takes so long. */
+#define AT_ONCE    64
+#define AT_ONCE_NS 20000000ull
 
 struct member {
 	uint64_t identity;
@@ -196,5 +198,7 @@ void threadnames__read(struct threadnames *t, bool all, threadnames_fn fn, void 
 			forget(t, m->identity); /* the last one is in its place now */
 		else
 			t->next++;
+		if (!all && clock_ns(CLOCK_MONOTONIC) - now > AT_ONCE_NS)
+			return;
 	}
 }

@@ -17,6 +17,8 @@
 #define MAX_THREADS  8192
 #define MAX_CHECKED  16   /* innermost frames of a thread whose code objects are looked at */
 #define MAX_FRAMES   8192 /* that are followed to the chain's end */
+#define MAX_READS    (1u << 18) /* of all attempts: 0.2 s; what agrees until then is believed */
+#define STATUS_READS 8 /* what looking at the status of a thread counts as */
 
 struct trial {
 	struct memory_reader *mem;
@@ -24,16 +26,25 @@ struct trial {
 	const struct pyrt_layout *l;
 	uint64_t interpreters;
 	uint64_t code_type;  /* of a code object that was found to be one; 0: none yet */
+	unsigned int reads;  /* that are left */
 	unsigned int frames; /* that were seen and hold such a code object */
 	bool named, matched; /* a state names a thread; one that the process has */
 	const char *why;     /* what does not fit */
 	bool gone;
 };
 
+/* Takes away from what is left; false when that is nothing any more. */
+static bool spend(struct trial *t, unsigned int reads)
+{
+	t->reads -= t->reads < reads ? t->reads : reads;
+	return t->reads;
+}
+
 static bool read_u64(struct trial *t, uint64_t addr, uint64_t *out)
 {
 	int err = memory__read_u64(t->mem, addr, out);
 
+	spend(t, 1);
 	if (err == -ESRCH)
 		t->gone = true;
 	return !err;
@@ -75,7 +86,7 @@ static bool check_frames(struct trial *t, uint64_t tstate)
 	for (unsigned int i = 0; frame && frame != stop; i++) {
 		bool entry = false;
 
-		if (i == MAX_FRAMES)
+		if (i == MAX_FRAMES || !t->reads)
 			return true;
 		if (a->owner_entry != PYBPF_NO_OFFSET) {
 			if (memory__read(t->mem, frame + a->frame_owner, &owner, 1))
@@ -97,16 +108,16 @@ static bool check_frames(struct trial *t, uint64_t tstate)
 }
 
 /* By its id in the process's own pid namespace, which is the one that the interpreter knows. */
-static bool is_thread_of(pid_t pid, uint32_t native_id)
+static bool is_thread_of(struct trial *t, uint32_t native_id)
 {
 	struct proc_pids it;
 	struct proc_status status;
 	bool found = false;
 	pid_t tid;
 
-	if (proc_threads__open(&it, pid, NULL))
+	if (proc_threads__open(&it, t->pid, NULL))
 		return true; /* cannot be told */
-	while (!found && (tid = proc_pids__next(&it)))
+	while (!found && spend(t, STATUS_READS) && (tid = proc_pids__next(&it)))
 		found = (uint32_t)tid == native_id ||
 			(!proc__status(tid, &status) && (uint32_t)status.ns_pid == native_id);
 	proc_pids__close(&it);
@@ -122,7 +133,7 @@ static bool check_threads(struct trial *t, uint64_t interp)
 
 	if (!read_u64(t, interp + l->lists.interp_threads, &tstate))
 		return fails(t, "the list of interpreters leads nowhere");
-	for (unsigned int i = 0; tstate; i++) {
+	for (unsigned int i = 0; tstate && t->reads; i++) {
 		if (i == MAX_THREADS)
 			return fails(t, "the list of threads has no end");
 		if (!read_u64(t, tstate + l->abi.tstate_interp, &back))
@@ -134,7 +145,7 @@ static bool check_threads(struct trial *t, uint64_t interp)
 				return fails(t, "a thread's state is not readable");
 			if (native_id) { /* 0: not in use yet; and a thread may have left its state behind */
 				t->named = true;
-				t->matched = is_thread_of(t->pid, native_id);
+				t->matched = is_thread_of(t, native_id);
 			}
 		}
 		if (!check_frames(t, tstate))
@@ -151,7 +162,7 @@ static bool check_interpreters(struct trial *t)
 
 	if (!read_u64(t, t->interpreters, &interp))
 		return fails(t, "the list of interpreters is not where it should be");
-	for (unsigned int i = 0; interp; i++) {
+	for (unsigned int i = 0; interp && t->reads; i++) {
 		if (i == MAX_INTERPS)
 			return fails(t, "the list of interpreters has no end");
 		if (!check_threads(t, interp))
@@ -159,7 +170,7 @@ static bool check_interpreters(struct trial *t)
 		if (!read_u64(t, interp + t->l->lists.interp_next, &interp))
 			return fails(t, "the list of interpreters leads nowhere");
 	}
-	return t->matched || !t->named || fails(t, "no thread's state belongs to a thread of the process");
+	return t->matched || !t->named || !t->reads || fails(t, "no thread's state belongs to a thread of the process");
 }
 
 /* Whether the process may still be where it was, in the middle of a change: it has not been on a CPU since it had been for *ran ns. */
@@ -177,7 +188,7 @@ static bool is_midway(const struct trial *t, uint64_t *ran)
 enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct pyrt_layout *layout,
 			    uint64_t interpreters, char *why, size_t size)
 {
-	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters};
+	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters, .reads = MAX_READS};
 	struct timespec pause = {.tv_nsec = PAUSE_NS};
 	unsigned int failures = 0;
 	uint64_t ran = 0;

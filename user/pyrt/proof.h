@@ -19,7 +19,8 @@ enum pyrt_proof {
 };
 
 /*
- * Reads from the live process `pid` through mem: some ten to a hundred reads. `interpreters` is the run-time address of the
+ * Reads from the live process `pid` through mem: some ten to a hundred reads, however its structures are linked no more than
+ * 262144. `interpreters` is the run-time address of the
  * head of the list. The process goes on meanwhile, so what does not fit is looked at again before it counts: after it has been on
  * a CPU, as it may have been taken off in the middle of a change. Refuted with the reason in why (size bytes). A process that
  * ends meanwhile, or gets no CPU, is unproven.

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define MAX_INTERPS 1024
-#define MAX_THREADS 8192
+#define MAX_THREADS 16384 /* in all: lists may be rings, and interpreters share what they lead to */
 
 #define MAX_STATE 512 /* bytes from a state's start that hold all of the below */
 
@@ -33,7 +33,7 @@ static int add_threads(struct memory_reader *mem, const struct pyrt_layout *l, u
 {
 	int err = 0;
 
-	for (int i = 0; tstate && i < MAX_THREADS && !err; i++) {
+	while (tstate && out->len < MAX_THREADS && !err) {
 		struct pyrt_thread t = {.tstate = tstate};
 
 		err = read_thread(mem, l, &t, &tstate);
@@ -49,7 +49,7 @@ int pyrt_threads__list(struct memory_reader *mem, const struct pyrt_layout *l, u
 	uint64_t interp, tstate;
 	int err = memory__read_u64(mem, interpreters, &interp);
 
-	for (int i = 0; !err && interp && i < MAX_INTERPS; i++) {
+	for (int i = 0; !err && interp && i < MAX_INTERPS && out->len < MAX_THREADS; i++) {
 		err = memory__read_u64(mem, interp + l->lists.interp_threads, &tstate);
 		if (!err)
 			err = add_threads(mem, l, tstate, out);

@@ -18,7 +18,7 @@ struct pyrt_thread {
 struct pyrt_threads vec(struct pyrt_thread);
 
 /*
- * Adds them to *out; vec__free frees it. `interpreters` is the run-time address of the lists' head. The process goes on
+ * Adds them to *out, up to 16384; vec__free frees it. `interpreters` is the run-time address of the lists' head. The process goes on
  * meanwhile: a list that changes may be told in part. 0, -ESRCH when it has ended, -EFAULT, -ENOMEM.
  */
 int pyrt_threads__list(struct memory_reader *mem, const struct pyrt_layout *layout, uint64_t interpreters,
