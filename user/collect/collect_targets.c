@@ -2,6 +2,7 @@
 /* Which processes are recorded: those named, their descendants, or every Python of the host. */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "collect/collect_priv.h"
 #include "sys/proc.h"
@@ -33,9 +34,12 @@ static int add_targets(struct collect *c, const struct collect_config *config, s
 /* Every named process must be Python: one that is not is the user's mistake, and is said. */
 static int check_target(struct collect *c, const struct collect_config *config, uint32_t pid, struct err *e)
 {
+	struct proc_status status;
 	struct err why = {0};
 	int err = process_ended(pid) ? -ESRCH : interps__check_pid(c->interps, pid, &why);
 
+	if (!proc__status((pid_t)pid, &status) && status.process != (pid_t)pid)
+		return err__set(e, -ESRCH, "no process %u: that is a thread of process %d", pid, (int)status.process);
 	if (err == -ESRCH || (err < 0 && process_ended(pid)))
 		return no_such_process(e, pid);
 	if (!err && (config->native || config->kernel)) {
@@ -45,8 +49,8 @@ static int check_target(struct collect *c, const struct collect_config *config, 
 	if (err == -ENOTSUP)
 		return err__set(e, -ENOEXEC, "process %u: %s", pid, why.text);
 	if (err == -EACCES || err == -EPERM)
-		return err__set(e, err, "process %u: %s; run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", pid,
-				why.text);
+		return err__set(e, err, "process %u: %s; %s", pid, why.text,
+				geteuid() ? "run as root, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH" : "the system protects it");
 	if (err < 0)
 		return err__set(e, err, "process %u: %s", pid, why.text[0] ? why.text : strerror(-err));
 	if (!err && !config->follow_children)

@@ -174,7 +174,7 @@ int64_t proc__start_second(uint64_t ticks)
 
 int proc__status(pid_t pid, struct proc_status *out)
 {
-	struct proc_status st = {.ns_pid = pid};
+	struct proc_status st = {.ns_pid = pid, .process = pid};
 	char buf[8192], *line, *save = NULL;
 	ssize_t n = read_small(pid, "status", buf, sizeof(buf));
 	bool have_uid = false;
@@ -185,7 +185,9 @@ int proc__status(pid_t pid, struct proc_status *out)
 		unsigned long long kb;
 		unsigned int uid;
 
-		if (sscanf(line, "Uid: %*u %u", &uid) == 1) {
+		if (strncmp(line, "Tgid:", 5) == 0) {
+			st.process = atoi(line + 5);
+		} else if (sscanf(line, "Uid: %*u %u", &uid) == 1) {
 			st.uid = uid;
 			have_uid = true;
 		} else if (strncmp(line, "NSpid:", 6) == 0) {

@@ -81,6 +81,7 @@ int64_t proc__start_second(uint64_t ticks);
 /* /proc/PID/status. */
 struct proc_status {
 	uint32_t uid;     /* effective */
+	pid_t process;    /* it is a thread of this one: itself, unless the number is that of another thread than the first */
 	pid_t ns_pid;     /* in its innermost pid namespace */
 	uint64_t peak_rss; /* bytes, of this program: getrusage's goes on through exec; 0: it has no memory any more */
 };
