@@ -30,7 +30,7 @@ static int run(int argc, char **argv)
 
 	if (!*word)
 		return usage(stderr);
-	if (!strcmp(word, "--help") || !strcmp(word, "-h") || (!strcmp(word, "help") && argc < 3))
+	if (!strcmp(word, "--help") || !strcmp(word, "-h") || (!strcmp(word, "help") && (argc < 3 || argv[2][0] == '-')))
 		return usage(stdout);
 	if (!strcmp(word, "--version") || !strcmp(word, "-V") || !strcmp(word, "version")) {
 		printf("pybpf %s\n", PYBPF_VERSION);

@@ -35,6 +35,17 @@ def test_no_such_process(clean):
         assert str(pid) in line
 
 
+def test_a_thread_is_no_process(any_python, target, clean):
+    """As copied from `top -H`. It would match nothing, for ever."""
+    program = target(any_python, "import threading\nthreading.Thread(target=hear, daemon=True).start()\n" + SPIN)
+    tids = {int(tid) for tid in os.listdir("/proc/%d/task" % program.pid)} - {program.pid}
+    for options in [], ["-n"], ["-s"]:
+        line = harness.one_line(harness.record("-p", max(tids), *options, "-d", 1, output=clean / "out.svg"), 3)
+        assert str(max(tids)) in line and "thread of process %d" % program.pid in line
+    result = harness.record("-p", "%d,%d" % (max(tids), program.pid), "-d", 0.5, "-r", 500, output=clean / "target.raw")
+    assert result.status == 0 and "thread of process" in result.stderr, result
+
+
 def test_not_python(clean):
     run = subprocess.Popen(["sleep", "60"])
     try:
@@ -187,7 +198,7 @@ def test_commands_by_prefix_and_unknown_ones():
 
 
 def test_help_and_version():
-    for words in ["--help"], ["help"], ["help", "record"], ["record", "--help"], ["report", "-h"], ["list", "--help"], \
+    for words in ["--help"], ["help"], ["help", "--help"], ["help", "record"], ["record", "--help"], ["report", "-h"], ["list", "--help"], \
             ["check", "--help"]:
         shown = harness.pybpf(*words)
         assert shown.status == 0 and shown.stderr == "" and "Usage: pybpf" in shown.stdout, words

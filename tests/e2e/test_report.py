@@ -131,6 +131,41 @@ def test_what_is_no_capture(tmp_path):
     harness.one_line(report(text, text), 2)
 
 
+# A /dev of its own: what would be put into the place of its links is gone with it.
+OWN_DEV = """
+mkdir "$1" && mount -t tmpfs none "$1" && cp -a /dev/null "$1" && ln -s /proc/self/fd "$1/fd" && ln -s /proc/self/fd/1 "$1/stdout" &&
+mount --bind "$1" /dev || exit 99
+shift
+"$@" -o /dev/stdout > one || exit 1
+"$@" -o /dev/stdout >> more || exit 2
+"$@" -o /dev/fd/3 3> three || exit 3
+"$@" -o /proc/self/fd/1 | cat > four || exit 4
+! "$@" -o /dev/fd/0 < more > /dev/null 2>&1 || exit 5
+[ "$(readlink /dev/stdout)" = /proc/self/fd/1 ] && [ "$(ls /dev | wc -l)" = 3 ]
+"""
+
+
+def test_other_names_of_standard_output(capture, tmp_path):
+    """/dev/stdout is written to, and not replaced by a file."""
+    (tmp_path / "more").write_text("before\n")
+    words = ["unshare", "-m", "sh", "-c", OWN_DEV, "sh", str(tmp_path / "dev")]
+    made = report(capture[0], "-f", "raw", cwd=tmp_path, before=words)
+    assert made.status == 0, made
+    wanted = report(capture[0], "-f", "raw", "-o", "-").stdout
+    assert wanted.endswith("\n")
+    for name in "one", "more", "three", "four":
+        assert (tmp_path / name).read_text() == ("before\n" if name == "more" else "") + wanted, name
+
+
+def test_a_name_with_controls_breaks_no_line(capture, tmp_path):
+    """Neither of what is said on failure, nor on success."""
+    assert "no\\nfile\\x1b[31m" in harness.one_line(report("no\nfile\x1b[31m", cwd=tmp_path), 1)
+    assert "-p\\n" in harness.one_line(report("-f", "-p\n", capture[0], cwd=tmp_path), 2)
+    made = report(capture[0], "-f", "raw", "-o", "out\n\x1b[2J.raw", cwd=tmp_path)
+    assert made.status == 0 and "Wrote raw data to 'out\\n\\x1b[2J.raw'." in made.stderr and "\x1b" not in made.stderr, made
+    assert [p.name for p in tmp_path.iterdir()] == ["out\n\x1b[2J.raw"]
+
+
 def test_the_capture_is_never_written_over(capture, tmp_path):
     path = tmp_path / "run.pybpf"
     path.write_bytes(capture[0].read_bytes())

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
+#include "export/text.h"
 
 #define MAX_OPTIONS 64
 #define HELP_COLUMN 30
@@ -127,16 +130,29 @@ int cli__finish_stdout(const char *what, struct err *e)
 	return err__errno(e, errno ? -errno : -EIO, "writing %s", what);
 }
 
+void cli__say(const char *format, ...)
+{
+	_cleanup_(str__free) struct str line = {0};
+	_cleanup_free_ char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	if (text && !text__visible(&line, text, strlen(text)))
+		fprintf(stderr, "%s\n", str__cstr(&line));
+}
+
 int cli__usage(const char *command, const struct err *e)
 {
-	fprintf(stderr, "pybpf%s%s: %s; try 'pybpf%s%s --help'\n", *command ? " " : "", command, e->text,
-		*command ? " " : "", command);
+	cli__say("pybpf%s%s: %s; try 'pybpf%s%s --help'", *command ? " " : "", command, e->text, *command ? " " : "", command);
 	return EXIT_USAGE;
 }
 
 int cli__fail(enum exit_status status, const struct err *e)
 {
-	fprintf(stderr, "pybpf: %s\n", e->text);
+	cli__say("pybpf: %s", e->text);
 	return (int)status;
 }
 

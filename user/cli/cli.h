@@ -64,6 +64,9 @@ void cli__hold_streams(void);
 /* Standard output is complete: 0, or -errno with *e saying that `what` could not be written. */
 int cli__finish_stdout(const char *what, struct err *e);
 
+/* A line on standard error. What a file's name or an argument may hold does not break it: see text__visible. */
+void cli__say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* `pybpf COMMAND: text` on standard error, with `try 'pybpf COMMAND --help'` for usage errors. Return the status. */
 int cli__usage(const char *command, const struct err *e);
 int cli__fail(enum exit_status status, const struct err *e);

@@ -172,6 +172,16 @@ static void json_text(struct json *j, const char *key, const struct str *s)
 		json__null(j);
 }
 
+/* null for NULL and for "". */
+static void json_word(struct json *j, const char *key, const char *word)
+{
+	json__key(j, key);
+	if (word && *word)
+		json__cstring(j, word);
+	else
+		json__null(j);
+}
+
 static void json_flag(struct json *j, const char *key, bool value)
 {
 	json__key(j, key);
@@ -215,10 +225,8 @@ static void row__json(const struct row *r, struct json *j)
 	json_text(j, "interpreter", &r->interpreter);
 	json_text(j, "container", &r->container);
 	json_text(j, "container_name", &r->name);
-	json__key(j, "pod");
-	json__cstring(j, r->of.pod);
-	json__key(j, "unit");
-	json__cstring(j, r->of.unit);
+	json_word(j, "pod", r->of.pod);
+	json_word(j, "unit", r->of.unit);
 	json_text(j, "cgroup", &r->cgroup);
 	json__key(j, "ns_pid");
 	json__int(j, r->ns_pid);
@@ -226,11 +234,7 @@ static void row__json(const struct row *r, struct json *j)
 	json_text(j, "command", &r->command);
 	json__key(j, "status");
 	json__cstring(j, status(r));
-	json__key(j, "reason");
-	if (reason(r))
-		json__cstring(j, reason(r));
-	else
-		json__null(j);
+	json_word(j, "reason", reason(r));
 	json__end_object(j);
 }
 

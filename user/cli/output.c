@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "cli/cli.h"
+#include "cli/values.h"
 
 struct output {
 	char *path;
@@ -62,6 +63,37 @@ static int open_beside(struct output *o, struct err *e)
 	return o->file ? 0 : err__errno(e, -errno, "cannot write '%s'", o->path);
 }
 
+/* The number of which a path is another name, as /dev/stdout is of 1 (proc(5), /proc/PID/fd); -1: of none. */
+static int own_descriptor(const char *path)
+{
+	static const char *const folders[] = {"/proc/self/fd/", "/dev/fd/"};
+	char target[64] = "";
+
+	if (readlink(path, target, sizeof(target) - 1) < 0)
+		return -1;
+	for (size_t i = 0; i < 2 * sizeof(folders) / sizeof(folders[0]); i++) {
+		const char *name = i % 2 ? target : path, *folder = folders[i / 2];
+		uint32_t fd;
+
+		if (!strncmp(name, folder, strlen(folder)) && !values__count(name + strlen(folder), 0, INT32_MAX, &fd))
+			return (int)fd;
+	}
+	return -1;
+}
+
+/* As the one who opened it has it: at its place in the file, which may be appended to. Nothing is put in the place of its name. */
+static int open_descriptor(struct output *o, int number, struct err *e)
+{
+	int fd = fcntl(number, F_DUPFD_CLOEXEC, 3);
+
+	if (fd >= 0 && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+		close(fd);
+		return err__errno(e, -EBADF, "cannot write '%s'", o->path);
+	}
+	o->file = fd < 0 ? NULL : fdopen(fd, "w");
+	return o->file ? 0 : err__errno(e, -errno, "cannot write '%s'", o->path);
+}
+
 int output__open(const char *path, struct output **out, struct err *e)
 {
 	struct output *o = calloc(1, sizeof(*o));
@@ -78,6 +110,8 @@ int output__open(const char *path, struct output **out, struct err *e)
 			err = err__errno(e, -EBADF, "cannot write standard output");
 	} else if (!*path) {
 		err = err__set(e, -EINVAL, "the name of the output file is empty");
+	} else if (own_descriptor(path) >= 0) {
+		err = open_descriptor(o, own_descriptor(path), e);
 	} else if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
 		err = err__set(e, -EISDIR, "cannot write '%s': it is a directory", path);
 	} else if (!stat(path, &st) && !S_ISREG(st.st_mode)) {
@@ -100,6 +134,11 @@ static int stat_folder(const char *path, struct stat *st)
 	_cleanup_free_ char *folder = base_name(path) > path ? strndup(path, (size_t)(base_name(path) - path)) : strdup(".");
 
 	return folder ? stat(folder, st) : -1;
+}
+
+bool output__is_file(const struct output *o)
+{
+	return o->temporary;
 }
 
 bool output__is_same(const struct output *a, const struct output *b)

@@ -21,6 +21,8 @@ FILE *output__file(struct output *o);
 int output__commit(struct output *o, struct err *e);
 /* Leaves everything as it was and frees. NULL is fine. Safe after a failed write. */
 void output__abandon(struct output *o);
+/* Can the path be written again, by another output? Not a pipe or a terminal, whose readers would get both. */
+bool output__is_file(const struct output *o);
 /* Would one replace the other? */
 bool output__is_same(const struct output *a, const struct output *b);
 const char *output__path(const struct output *o);

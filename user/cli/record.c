@@ -17,7 +17,6 @@
 #include "cli/stop.h"
 #include "collect/collect.h"
 #include "collect/probe.h"
-#include "export/text.h"
 
 #define STEP_MS 100
 
@@ -152,18 +151,16 @@ static void draw_progress(struct run *r)
 	progress__draw(&r->progress, line);
 }
 
-/* A line each, once. In the middle of a progress line, which is drawn anew. A file's name may hold anything. */
+/* A line each, once. In the middle of a progress line, which is drawn anew. */
 static void print_notices(struct run *r)
 {
 	const char *notice;
 
 	while ((notice = collect__next_notice(r->collect))) {
-		_cleanup_(str__free) struct str line = {0};
-
-		if (r->opts.quiet || text__visible(&line, notice, strlen(notice)))
+		if (r->opts.quiet)
 			continue;
 		progress__clear(&r->progress);
-		fprintf(stderr, "pybpf: %s\n", str__cstr(&line));
+		cli__say("pybpf: %s", notice);
 	}
 }
 
@@ -190,8 +187,8 @@ static int write_profile(struct run *r, const struct profile *p, struct output *
 	r->written = path;
 	progress__clear(&r->progress);
 	if (!r->opts.quiet && path && strcmp(path, "-"))
-		fprintf(stderr, "Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n", r->format->words, path,
-			a->written, accounts__lost(a) + accounts__truncated(a));
+		cli__say("Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64, r->format->words, path, a->written,
+			 accounts__lost(a) + accounts__truncated(a));
 	return 0;
 }
 
@@ -202,8 +199,8 @@ static int take_snapshot(struct run *r, struct err *e)
 	struct output *o;
 	int err;
 
-	if (!strcmp(r->name, "-"))
-		return err__set(e, -EINVAL, "no snapshot, standard output can be written once only");
+	if (r->output && !output__is_file(r->output))
+		return err__set(e, -EINVAL, "no snapshot, '%s' can be written once only", r->name);
 	err = collect__snapshot(r->collect, &p, e);
 	if (err)
 		return err;
@@ -223,7 +220,7 @@ static void write_snapshot(struct run *r)
 	if (!take_snapshot(r, &e))
 		return;
 	progress__clear(&r->progress);
-	fprintf(stderr, "pybpf: SIGUSR1: %s\n", e.text);
+	cli__say("pybpf: SIGUSR1: %s", e.text);
 }
 
 /*
@@ -267,8 +264,8 @@ static int write_part(struct run *r, struct err *e)
 	r->duration_ns += profile__meta(p)->duration_ns;
 	if (save(r, p, &why)) {
 		progress__clear(&r->progress);
-		fprintf(stderr, "pybpf: --rotate: %s; %" PRIu64 " samples are lost, recording goes on\n", why.text,
-			profile__accounts(p)->written);
+		cli__say("pybpf: --rotate: %s; %" PRIu64 " samples are lost, recording goes on", why.text,
+			 profile__accounts(p)->written);
 	}
 	profile__free(p);
 	return open_output(r, &why) == -ENOMEM ? err__errno(e, -ENOMEM, "going on to record") : 0;
@@ -464,8 +461,7 @@ static int run_record(int argc, char **argv)
 		err = record(&r, &e);
 	}
 	if (err == -ENODATA)
-		status = r.child.ended ? (fprintf(stderr, "pybpf: %s\n", e.text), good_status(&r))
-				       : cli__fail(EXIT_NOTHING, &e);
+		status = cli__fail(r.child.ended ? (enum exit_status)good_status(&r) : EXIT_NOTHING, &e);
 	else
 		status = err ? fail(recording ? EXIT_RUNTIME : cli__status_of(err), &e) : good_status(&r);
 out:

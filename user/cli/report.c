@@ -139,8 +139,7 @@ static void print_result(const struct run *r)
 		errors += outcome__class(s->outcome) == OUTCOME_COMPLETE ? 0 : s->count;
 	}
 	if (strcmp(r->path, "-"))
-		fprintf(stderr, "Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64 "\n", r->format->words,
-			r->path, samples, errors);
+		cli__say("Wrote %s to '%s'. Samples: %" PRIu64 " Errors: %" PRIu64, r->format->words, r->path, samples, errors);
 	if (!r->truncated)
 		accounts__print(profile__accounts(r->profile), stderr);
 }
@@ -181,8 +180,7 @@ static int report(struct run *r, struct report *opts, struct err *e)
 		return r->truncated ? err__set(e, -EBADMSG, "'%s' is cut off before its first sample", opts->capture)
 				    : err__set(e, -ENODATA, "'%s' holds no sample; nothing written", opts->capture);
 	if (r->truncated)
-		fprintf(stderr, "pybpf: '%s' is cut off: the %s lack what came behind\n", opts->capture,
-			r->format->words);
+		cli__say("pybpf: '%s' is cut off: the %s lack what came behind", opts->capture, r->format->words);
 	if (has_several_pids(r->profile))
 		opts->show.export.view.process_frames = true;
 	err = r->format->write(r->profile, &opts->show.export, output__file(r->output), e);
