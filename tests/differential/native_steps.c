@@ -333,7 +333,8 @@ static void look(struct program *p, const struct user_regs_struct *u)
 		compare(p, &ours, &is);
 	} else {
 		p->nmarked++;
-		count(&p->marked, ours.pc[ours.n - 1], outcome);
+		/* where the address comes from that is none */
+		count(&p->marked, ours.pc[ours.n - 1 - (outcome == PYBPF_NATIVE_UNMAPPED && ours.n > 1)], outcome);
 	}
 }
 

@@ -40,12 +40,11 @@ def steps(pid, *words):
     return counts, lines
 
 
-@pytest.mark.parametrize("how", [("g++",), ("g++", "-static-libgcc", "-static-libstdc++"), ("g++", "-fno-omit-frame-pointer", "-O1")],
-                         ids=["shared", "static", "frame-pointers"])
-def test_chain(tmp_path, how):
-    path = tmp_path / "chain"
-    source = os.path.join(os.path.dirname(HERE), "hosts", "chain.cc")
-    subprocess.run([how[0], "-O2", "-fomit-frame-pointer", *how[1:], "-o", str(path), source], check=True)
+def steps_of(tmp_path, name, *how):
+    """The steps of a program of tests/hosts."""
+    path = tmp_path / "program"
+    source = os.path.join(os.path.dirname(HERE), "hosts", name)
+    subprocess.run([*how, "-o", str(path), source], check=True)
     run = subprocess.Popen([str(path), "1"], stdout=subprocess.PIPE)
     try:
         assert run.stdout.readline() == b"ready\n"
@@ -54,5 +53,15 @@ def test_chain(tmp_path, how):
         run.kill()
         run.wait()
         run.stdout.close()
-    assert counts["steps"] == STEPS and counts["landing"], counts
-    assert counts["marked"] <= STEPS / 1000, counts
+    assert counts["steps"] == STEPS and counts["marked"] <= STEPS / 1000, counts
+    return counts
+
+
+@pytest.mark.parametrize("how", [("-fomit-frame-pointer",), ("-fomit-frame-pointer", "-static-libgcc", "-static-libstdc++"),
+                                 ("-fno-omit-frame-pointer", "-O1")], ids=["shared", "static", "frame-pointers"])
+def test_chain(tmp_path, how):
+    assert steps_of(tmp_path, "chain.cc", "g++", "-O2", *how)["landing"]
+
+
+def test_assembly(tmp_path):
+    steps_of(tmp_path, "bare.c", "gcc", "-O2", "-fomit-frame-pointer", "-DROUNDS=21")

@@ -164,12 +164,19 @@ static bool lands(const struct file *f, const struct entry *e, const struct row 
 	       same_cfa(f, e, row->says[CFA], ours);
 }
 
+/* A function that says nothing, and begins with a push: user/unwind/untold.h. */
+static bool is_untold(const struct file *f, const struct entry *e)
+{
+	return !e->rows && vec__count_first(&f->untold, it, it->start < e->start) <
+				   vec__count_first(&f->untold, it, it->start <= e->start);
+}
+
 static bool same(const struct file *f, const struct entry *e, const struct row *row, const struct unwind_rule *ours)
 {
 	const char *ra = row->says[RA], *fp = row->says[FP];
 	bool link_register = f->machine == EM_AARCH64;
 
-	if (lands(f, e, row, ours))
+	if (lands(f, e, row, ours) || is_untold(f, e))
 		return true;
 	/* "u" is said of both undefined registers and those that nothing was said about */
 	if (!strcmp(ra, "u") && (!link_register || is_undefined(f, e, RA)))
@@ -346,6 +353,7 @@ static void one(const char *path, int64_t totals[5])
 		if (!err)
 			err = unwind_source__compile(&source, &f.table, &e);
 		f.followed = source.followed;
+		f.untold = source.untold;
 		readelf(&f, path, "--debug-dump=frames-interp,no-follow-links", read_interp);
 		readelf(&f, path, "--debug-dump=frames,no-follow-links", read_raw);
 		compare(&f, elf);

@@ -50,6 +50,7 @@ struct file {
 	struct vec(struct raw) raws;
 	struct unwind_table *table;
 	filler_list followed; /* functions that no call frame information tells of */
+	filler_list untold;   /* those whose information is not believed */
 	bool expressions; /* some row has one */
 	int64_t compared, differences, unknown, outside, shadowed;
 };

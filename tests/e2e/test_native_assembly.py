@@ -9,7 +9,7 @@ import harness
 import pytest
 
 SAMPLES = 2000
-FUNCTIONS = {"bare_leaf", "bare_moves", "bare_aligned", "indexed"}
+FUNCTIONS = {"bare_leaf", "bare_moves", "bare_aligned", "indexed", "untold"}
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="x86-64's code is followed")

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Assembly as libraries have it: without call frame information, as OpenBLAS's kernels, and with the frame address behind an array
- * whose length is in a register, as OpenSSL's Montgomery multiplication. main runs each function in turn, for ever.
+ * whose length is in a register, as OpenSSL's Montgomery multiplication; or with such information that says nothing of what it does,
+ * as OpenSSL's AES-XTS. main runs each function in turn, for ever.
  */
 #include <stdio.h>
+
+#ifndef ROUNDS
+#define ROUNDS 20001
+#endif
 
 #define FUNCTION(name) ".globl " name "; .type " name ", @function; " name ":\n"
 #define END(name)      ".size " name ", .-" name "\n"
@@ -75,21 +80,45 @@ __asm__(".text\n"
 	"	.cfi_def_cfa_register %rsp\n"
 	"	ret\n"
 	"	.cfi_endproc\n"
-	END("indexed"));
+	END("indexed")
+	/* crypto/aes/asm/aesni-xts-avx512.pl: nothing is said of the push, rbx is saved in an aligned buffer; and it is large */
+	FUNCTION("untold")
+	"	.cfi_startproc\n"
+	"	push	%rbp\n"
+	"	mov	%rsp, %rbp\n"
+	"	sub	$0x88, %rsp\n"
+	"	and	$-0x40, %rsp\n"
+	"	mov	%rbx, 0x80(%rsp)\n"
+	"	mov	%rdi, %rbx\n"
+	"1:	imul	$9, %rbx, %rbx\n"
+	"	.rept	32\n"
+	"	xor	$5, %ebx\n"
+	"	.endr\n"
+	"	dec	%rdi\n"
+	"	jnz	1b\n"
+	"	mov	%rbx, %rax\n"
+	"	mov	0x80(%rsp), %rbx\n"
+	"	mov	%rbp, %rsp\n"
+	"	pop	%rbp\n"
+	"	ret\n"
+	"	.cfi_endproc\n"
+	END("untold"));
 
 long bare_leaf(long n);
 long bare_moves(long n);
 long bare_aligned(long n);
 long indexed(long n);
+long untold(long n);
 
 int main(void)
 {
 	puts("ready");
 	fflush(stdout);
 	for (;;) {
-		bare_leaf(20001);
-		bare_moves(20001);
-		bare_aligned(20001);
-		indexed(20001);
+		bare_leaf(ROUNDS);
+		bare_moves(ROUNDS);
+		bare_aligned(ROUNDS);
+		indexed(ROUNDS);
+		untold(ROUNDS / 10);
 	}
 }

@@ -99,6 +99,21 @@ static void test_other_register(void **state)
 	vec__free(&list);
 }
 
+/* Of the caller's rbx nothing is known where it is not seen to be restored. */
+static void test_lost(void **state)
+{
+	filler_list list = {0};
+
+	(void)state;
+	/* nop; xor ebx, ebx; ret */
+	assert_int_equal(follow_x86(BYTES(0x90, 0x31, 0xdb, 0xc3), START, &list), 0);
+	for (int at = 0; at < 4; at++) {
+		expect(&list, at, UNWIND_SP, 8, UNWIND_FP_SAME, 0);
+		assert_int_equal(rule_at(&list, at).flags, UNWIND_BX_UNKNOWN);
+	}
+	vec__free(&list);
+}
+
 static void test_refused(void **state)
 {
 	(void)state;
@@ -114,7 +129,6 @@ static void test_refused(void **state)
 	expect_refused(BYTES(0x66, 0x50, 0x66, 0x58, 0xc3));             /* push ax; pop ax */
 	expect_refused(BYTES(0xeb, 0xfe));                               /* never returns */
 	expect_refused(BYTES(0x85, 0xc0, 0x74, 0x01, 0xb8, 0x90, 0x90, 0x90, 0x90, 0xc3)); /* into the middle of another */
-	expect_refused(BYTES(0x31, 0xdb, 0xc3));                         /* xor ebx, ebx; ret */
 	/* mov rsp, rdx; and $-64, rsp; xor edx, edx, or andn, or rdtsc; mov rdx, rsp; ret */
 	expect_refused(BYTES(0x48, 0x89, 0xe2, 0x48, 0x83, 0xe4, 0xc0, 0x31, 0xd2, 0x48, 0x89, 0xd4, 0xc3));
 	expect_refused(BYTES(0x48, 0x89, 0xe2, 0x48, 0x83, 0xe4, 0xc0, 0xc4, 0xe2, 0xe8, 0xf2, 0xd2, 0x48, 0x89, 0xd4, 0xc3));
@@ -199,6 +213,7 @@ int main(void)
 		cmocka_unit_test(test_pushes),
 		cmocka_unit_test(test_frame_pointer),
 		cmocka_unit_test(test_other_register),
+		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_lengths),

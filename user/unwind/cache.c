@@ -21,7 +21,7 @@
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
-#define VERSION   6 /* of the file, and of what the compiler makes: a change to either makes it another one */
+#define VERSION   7 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
 #define PART      ((size_t)16 << 10) /* bytes read at a time */

@@ -124,6 +124,7 @@ struct cfi_fde {
 	uint32_t length;             /* of its instructions */
 	const uint8_t *instructions; /* in its section's data */
 	uint32_t order;              /* among all */
+	bool untold;                 /* what it says is not to be believed: untold.h */
 };
 
 /* All functions of a file. */

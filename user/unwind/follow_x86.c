@@ -39,6 +39,7 @@ struct follow {
 	struct vec(uint32_t) todo; /* offsets of instructions */
 	size_t steps;
 	bool returns;
+	bool bx_lost; /* somewhere the caller's is not in rbx again when the function is left */
 };
 
 static int32_t moved(int32_t value, int64_t by)
@@ -86,8 +87,9 @@ static int reach(struct follow *f, size_t to, const struct state *s)
 /* The function is left: by a return, or by a jump to another one, which returns in its place. */
 static int leave(struct follow *f, const struct state *s)
 {
-	if (s->regs[X86_RSP] != AT_START || !s->is_callers[0] || !s->is_callers[1])
+	if (s->regs[X86_RSP] != AT_START || !s->is_callers[0])
 		return -ENOTSUP;
+	f->bx_lost |= !s->is_callers[1];
 	f->returns = true;
 	return 0;
 }
@@ -278,7 +280,7 @@ static bool fits16(int32_t offset)
 }
 
 /* Where the caller's registers are. */
-static void add_kept(const struct state *s, struct unwind_rule *rule)
+static void add_kept(const struct state *s, bool bx_lost, struct unwind_rule *rule)
 {
 	if (s->is_callers[0]) {
 		rule->fp = UNWIND_FP_SAME;
@@ -288,9 +290,9 @@ static void add_kept(const struct state *s, struct unwind_rule *rule)
 	} else {
 		rule->fp = UNWIND_FP_UNKNOWN;
 	}
-	if (s->is_callers[1])
+	if (s->is_callers[1] && !bx_lost)
 		return;
-	if (s->saved[1] != UNKNOWN && fits16(s->saved[1])) {
+	if (s->saved[1] != UNKNOWN && fits16(s->saved[1]) && !bx_lost) {
 		rule->flags |= UNWIND_BX_SAVED;
 		rule->bx_off = (int16_t)s->saved[1];
 	} else {
@@ -299,7 +301,7 @@ static void add_kept(const struct state *s, struct unwind_rule *rule)
 }
 
 /* The rule that a state makes. */
-static struct unwind_rule rule_of(const struct state *s)
+static struct unwind_rule rule_of(const struct state *s, bool bx_lost)
 {
 	struct unwind_rule rule = {.ra_off = AT_START};
 	/* DWARF's numbers: System V ABI x86-64, figure 3.36 */
@@ -316,7 +318,7 @@ static struct unwind_rule rule_of(const struct state *s)
 	rule.cfa = reg == X86_RSP ? UNWIND_SP : reg == X86_RBP ? UNWIND_FP : UNWIND_REG;
 	rule.reg = rule.cfa == UNWIND_REG ? dwarf[reg] : 0;
 	rule.cfa_off = -s->regs[reg];
-	add_kept(s, &rule);
+	add_kept(s, bx_lost, &rule);
 	return rule;
 }
 
@@ -332,7 +334,7 @@ static int append(const struct follow *f, uint64_t start, filler_list *out)
 		if (f->at[at] == NOWHERE || !insn_x86__read(f->code + at, f->n - at, &i))
 			continue;
 		one.end = one.start + i.length;
-		one.rule = rule_of(&f->states.data[f->at[at]]);
+		one.rule = rule_of(&f->states.data[f->at[at]], f->bx_lost);
 		if (last && last->end == one.start && !memcmp(&last->rule, &one.rule, sizeof(one.rule))) {
 			last->end = one.end;
 		} else if (last && last->end > one.start) { /* jumped into the middle of an instruction */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Rules for x86-64 functions that have no call frame information: hand-written assembly. The stack pointer is followed through
- * each path of the function, from its start, where it points to the return address. At each return and jump to elsewhere it
- * must do so again, with the caller's rbp and rbx in place; else nothing is known of the function.
+ * Rules for x86-64 functions that have no call frame information: hand-written assembly. The stack pointer is followed
+ * through each path of the function, from its start, where it points to the return address. At each return and jump to
+ * elsewhere it must do so again, with the caller's rbp in place; else nothing is known of the function. Where rbx is
+ * not seen to be restored (it may be saved in an aligned buffer), nothing is known of the caller's.
  */
 #ifndef PYBPF_UNWIND_FOLLOW_X86_H
 #define PYBPF_UNWIND_FOLLOW_X86_H

@@ -7,6 +7,7 @@
 #include "unwind/filler.h"
 #include "unwind/gaps.h"
 #include "unwind/table.h"
+#include "unwind/untold.h"
 
 struct unwind_source {
 	struct elf *elf;
@@ -14,6 +15,7 @@ struct unwind_source {
 	struct filler fillers[MAX_FILLERS];
 	size_t nfillers;
 	filler_list followed; /* what gaps__follow found, once compiled */
+	filler_list untold;   /* what untold__follow found, likewise */
 	code_ranges code;     /* that the table depends on, likewise */
 };
 

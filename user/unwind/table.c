@@ -231,6 +231,18 @@ static int add_landing(struct builder *b, const struct cfi *cfi, const struct cf
 	return err;
 }
 
+/* A function that is not believed. */
+static int add_untold(struct builder *b, const struct cfi_fde *f, uint64_t end)
+{
+	const filler_list *untold = &b->source->untold;
+	size_t i = vec__count_first(untold, it, it->start < f->start);
+	int err = 0;
+
+	for (; i < untold->len && untold->data[i].start < end && !err; i++)
+		err = add_row(&b->sink, untold->data[i].start, &untold->data[i].rule);
+	return err;
+}
+
 static int add_function(struct builder *b, const struct cfi *cfi, const struct cfi_fde *f, uint64_t end)
 {
 	static const struct unwind_rule unknown = {.cfa = UNWIND_UNKNOWN};
@@ -238,6 +250,10 @@ static int add_function(struct builder *b, const struct cfi *cfi, const struct c
 	const struct builder before = *b;
 	int err;
 
+	if (f->untold) {
+		b->table->nfunctions++;
+		return add_untold(b, f, end);
+	}
 	b->sink.saves = 0;
 	err = cie->bad ? -EBADMSG : cfi__run(cfi->arch, cie, f, end, &b->sink);
 	b->table->nfunctions++;
@@ -334,6 +350,8 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 		return err;
 	sort_functions(cfi);
 	err = gaps__follow(source->elf, cfi, &source->followed, &source->code);
+	if (!err)
+		err = untold__follow(source->elf, cfi, &source->untold, &source->code);
 	if (err)
 		return err__errno(e, err, "cannot make the unwind table");
 	first = cfi->fdes.data[0].start;
@@ -373,6 +391,7 @@ void unwind_source__close(struct unwind_source *s)
 {
 	cfi__free(&s->cfi);
 	vec__free(&s->followed);
+	vec__free(&s->untold);
 	vec__free(&s->code);
 }
 
