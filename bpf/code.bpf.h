@@ -125,8 +125,51 @@ static __always_inline int code__read_string(struct scratch *s, __u64 addr, __u3
 	return 0;
 }
 
+#define TYPE_FLAGS  144        /* Include/cpython/object.h, PyTypeObject: bytes from tp_name to tp_flags, 3.6 to 3.15 */
+#define FLAGS_BYTES (1u << 27) /* Include/object.h: Py_TPFLAGS_BYTES_SUBCLASS, Py_TPFLAGS_UNICODE_SUBCLASS */
+#define FLAGS_STR   (1u << 28)
+#define FLAGS_KINDS (0xffu << 24)
+#define CODE_NAME   0x65646f63 /* "code" */
+
+/* The kind among the flags of an object's type, 0 when there is none to be read. */
+static __always_inline __u32 object__kind(const struct py_layout *l, __u64 addr)
+{
+	__u64 type = 0;
+	__u32 flags = 0;
+
+	if (bpf_probe_read_user(&type, sizeof(type), (void *)(addr + l->code_type)) ||
+	    bpf_probe_read_user(&flags, sizeof(flags), (void *)(type + l->type_name + TYPE_FLAGS)))
+		return 0;
+	return flags & FLAGS_KINDS;
+}
+
+/*
+ * What the types of the code object that s->code tells of, and of its parts, are. A process may have ended before user space can
+ * look at them. Eight reads, while its layout is unproven.
+ */
+__noinline int code_types(__u32 cpu)
+{
+	struct scratch *s = scratch__of(cpu);
+	__u32 name, file, table;
+	__u64 at = 0, text = 0;
+
+	if (!s)
+		return CODE_TYPES_UNKNOWN;
+	name = object__kind(&s->lay, s->code.name_addr);
+	file = object__kind(&s->lay, s->code.file_addr);
+	table = object__kind(&s->lay, s->code.linetab_addr);
+	if (bpf_probe_read_user(&at, sizeof(at), (void *)(s->code.type_addr + s->lay.type_name)) ||
+	    bpf_probe_read_user(&text, 5, (void *)at))
+		return CODE_TYPES_UNKNOWN;
+	if (text != CODE_NAME)
+		return CODE_TYPES_WRONG;
+	if (!name || !file || !table)
+		return CODE_TYPES_UNKNOWN;
+	return name == FLAGS_STR && file == FLAGS_STR && table == FLAGS_BYTES ? CODE_TYPES_RIGHT : CODE_TYPES_WRONG;
+}
+
 /* Sends the code object in s->object. 0 or -EAGAIN. About 500 ns, once for each object. */
-static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 fingerprint)
+static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 fingerprint, __u32 cpu)
 {
 	struct rec_code *r = &s->code;
 	__u32 at = 0;
@@ -138,6 +181,7 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 	r->addr = addr;
 	r->fingerprint = fingerprint;
 	r->missing = 0;
+	r->types = CODE_TYPES_UNKNOWN;
 	r->name_bytes = r->file_bytes = r->linetab_bytes = 0;
 	r->name_kind = r->file_kind = 1;
 	r->type_addr = r->name_addr = r->file_addr = r->linetab_addr = 0;
@@ -173,6 +217,8 @@ static __always_inline int code__emit(struct scratch *s, __u64 addr, __u32 finge
 	at += r->linetab_bytes;
 	if (at > sizeof(s->code_data))
 		return -EAGAIN;
+	if (s->lay.flags & PY_LAYOUT_UNPROVEN)
+		r->types = code_types(cpu);
 	if (r->missing) /* for user space to read, as long as it is there: it is woken at once */
 		s->unannounced = cfg_wakeup_bytes;
 	if (emit__record(s, r, sizeof(*r) + at))
@@ -212,7 +258,7 @@ __noinline int code_check(__u32 cpu, __u32 index)
 		if (seen->fingerprint)
 			s->proc_flags |= PROC_VOLATILE;
 	}
-	if (code__emit(s, addr, fingerprint))
+	if (code__emit(s, addr, fingerprint, cpu))
 		return -EAGAIN;
 	seen->tag = tag;
 	seen->fingerprint = fingerprint;

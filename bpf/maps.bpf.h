@@ -57,6 +57,7 @@ struct scratch {
 	__u32 proc_flags;
 	__u32 rotor; /* which frame to validate next */
 	__u32 layout; /* whose copy `lay` is: its index + 1 */
+	__u32 layout_void; /* `layouts_void` when it was copied */
 	/* the walk */
 	__u64 frame; /* next to be read */
 	__u64 hash;
@@ -151,7 +152,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 256);
+	__uint(max_entries, 1024);
 	__type(key, __u32);
 	__type(value, struct py_layout);
 } layouts SEC(".maps");
@@ -306,6 +307,9 @@ __u32 codes_void;
 
 /* Changes with every entry of procs that comes or goes: what CPUs remember of processes is void then. */
 __u32 generation;
+
+/* Changes when a layout has been proven: CPUs' copies are void then. */
+__u32 layouts_void;
 
 /* How many files could not be announced for want of room: user space must look at every process then. */
 __u32 files_missed;

@@ -142,6 +142,8 @@ __noinline int tell_stack(__u32 cpu, __u64 hash)
 	if (count > FRAMES_ROOM)
 		return -EAGAIN;
 	bytes = sizeof(struct rec_stack) + count * sizeof(struct raw_frame);
+	if (s->lay.flags & PY_LAYOUT_UNPROVEN && s->count) /* user space looks at the process as long as it is there */
+		s->unannounced = cfg_wakeup_bytes;
 	if (emit__record(s, &s->stack, bytes))
 		return -EAGAIN;
 	s->shared.stacks++;
@@ -321,6 +323,23 @@ static __always_inline void sample__native(struct scratch *s, void *ctx, __u32 c
 		kernel__append(s, bpf_get_stack(ctx, s->kernel_ips, PYBPF_MAX_KERNEL * 8, 0));
 }
 
+/* The process's layout into s->lay. 0 or -ENOENT. */
+static __always_inline int sample__layout(struct scratch *s, const struct proc_info *p)
+{
+	__u32 now = *(volatile __u32 *)&layouts_void;
+	const struct py_layout *published;
+
+	if (s->layout == p->layout + 1 && s->layout_void == now)
+		return 0;
+	published = bpf_map_lookup_elem(&layouts, &p->layout);
+	if (!published)
+		return -ENOENT;
+	s->lay = *published;
+	s->layout = p->layout + 1;
+	s->layout_void = now;
+	return 0;
+}
+
 static __always_inline void sample(struct scratch *s, void *ctx, const struct task_view *task, __u32 cpu)
 {
 	__u64 stack = 0, id = (__u64)task->pid << 32 | task->tid;
@@ -345,14 +364,8 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);
 		return;
 	}
-	if (s->layout != p->layout + 1 && !(p->flags & PROC_NATIVE_ONLY)) { /* layouts never change once they are published */
-		const struct py_layout *published = bpf_map_lookup_elem(&layouts, &p->layout);
-
-		if (!published)
-			return;
-		s->lay = *published;
-		s->layout = p->layout + 1;
-	}
+	if (!(p->flags & PROC_NATIVE_ONLY) && sample__layout(s, p))
+		return;
 	if ((p->flags & (PROC_INTRODUCED | PROC_NAMELESS)) != PROC_INTRODUCED && !proc__introduce(s, p, s->pid))
 		proc__remember(s);
 	if (p->flags & PROC_LISTED) /* user space looks for new threads' states at once */

@@ -47,6 +47,7 @@ enum py_layout_flag {
 	PY_LAYOUT_DEBUG = 1 << 3,        /* Py_DEBUG build */
 	PY_LAYOUT_INSTR_INDEX = 1 << 4,  /* frame.instr is an int f_lasti, not a pointer (<= 3.10) */
 	PY_LAYOUT_BARE_KEY = 1 << 5,     /* the key is an int of its own, -1 until there is one (3.6) */
+	PY_LAYOUT_UNPROVEN = 1 << 6,     /* only in the kernel: no live process has shown yet that it is true */
 };
 
 /*
@@ -347,6 +348,13 @@ enum code_part {
 	CODE_PART_OBJECT = 1 << 3, /* the object itself was unreadable: nothing below is set */
 };
 
+/* While the layout is unproven: what the types of the code object and of its name, file name and line table are. */
+enum code_types {
+	CODE_TYPES_UNKNOWN, /* not looked at, or not there */
+	CODE_TYPES_RIGHT,
+	CODE_TYPES_WRONG,
+};
+
 /* A call from C into Python: `count` Python frames lie inwards of it. */
 struct py_entry {
 	__u64 addr; /* on the C stack: of what the evaluator keeps there, an entry frame (3.12+) or a _PyCFrame (3.11) */
@@ -400,7 +408,8 @@ struct rec_code {
 	__u16 linetab_bytes;
 	__u8 name_kind;
 	__u8 file_kind;
-	__u32 missing; /* enum code_part */
+	__u16 missing; /* enum code_part */
+	__u16 types;   /* enum code_types */
 };
 
 /* The first sample of a process, or the first after exec. Followed by cmdline_bytes of its arguments, NUL separated. */

@@ -27,8 +27,7 @@
 
 /* ---- in place of collect/interps.c */
 
-static struct interp interp = {.version = "3.12.1"};
-static bool refused;
+static struct interp interp = {.version = "3.12.1", .proven = true};
 
 const struct interp *interps__get(const struct interps *x, uint32_t layout)
 {
@@ -42,19 +41,13 @@ bool interps__is_python(const struct interps *x, uint32_t pid)
 	return pid == PID;
 }
 
-bool interps__is_refused(const struct interps *x, uint32_t pid)
-{
-	(void)x;
-	(void)pid;
-	return refused;
-}
-
 /* ---- records */
 
 struct fixture {
 	struct profile *profile;
 	struct recorder *recorder;
 	size_t cut; /* bytes to leave out at the end of each record */
+	uint16_t types; /* what the kernel says of code objects */
 };
 
 /* As the ring has it: memory of its own, of exactly that size. */
@@ -106,7 +99,8 @@ static void code_without(struct fixture *f, uint64_t identity, uint64_t addr, co
 			     .file_bytes = sizeof(file) - 1,
 			     .name_kind = 1,
 			     .file_kind = 1,
-			     .missing = missing};
+			     .missing = (uint16_t)missing,
+			     .types = f->types};
 	char tail[128];
 
 	r.linetab_bytes = missing & CODE_PART_LINETABLE ? 0 : sizeof(table);
@@ -190,7 +184,8 @@ static void begin(struct fixture *f)
 	struct recorder_context context = {.start_ns = 100, .period_ns = PERIOD};
 
 	*f = (struct fixture){.profile = profile__new(true)};
-	refused = false;
+	interp.proven = true;
+	interp.refused = false;
 	interp.layout = pyrt_layout__row(12)->abi;
 	context.profile = f->profile;
 	f->recorder = recorder__new(&context);

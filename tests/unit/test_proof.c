@@ -16,7 +16,9 @@
 
 static enum pyrt_proof prove(struct subject *t, const struct pyrt_layout *l, char *why, size_t size)
 {
-	return pyrt__prove(t->image.live, t->blocked.pid, l, pyproc__interpreters(&t->proc), why, size);
+	unsigned int failures = 0;
+
+	return pyrt__prove(t->image.live, t->blocked.pid, l, pyproc__interpreters(&t->proc), &failures, why, size);
 }
 
 static void test_every_interpreter_proves_its_layout(void **state)
@@ -51,6 +53,13 @@ static void test_wrong_layouts_are_refuted(void **state)
 		{"code_type", ABI(code_type), 8},
 		{"type_name", ABI(type_name), 8},
 		{"tstate_native_id", ABI(tstate_native_id), -8},
+		{"frame_instr", ABI(frame_instr), -8},
+		{"code_name", ABI(code_name), 8},
+		{"code_filename", ABI(code_filename), -8},
+		{"code_linetable", ABI(code_linetable), -8},
+		{"str_state", ABI(str_state), 8},
+		{"str_length", ABI(str_length), -8},
+		{"str_ascii", ABI(str_ascii), -8},
 		{"interp_threads", LIST(interp_threads), 24},
 	};
 	struct subject t;
@@ -73,6 +82,15 @@ static void test_wrong_layouts_are_refuted(void **state)
 	}
 }
 
+static void wait_for_state(const struct subject *t, char state)
+{
+	struct proc_stat stat;
+
+	do
+		assert_int_equal(proc__stat(t->blocked.pid, &stat), 0);
+	while (stat.state != state);
+}
+
 /* One that is stopped may be in the middle of anything. */
 static void test_what_does_not_run_is_not_refuted(void **state)
 {
@@ -83,14 +101,12 @@ static void test_what_does_not_run_is_not_refuted(void **state)
 	(void)state;
 	while (next_version(&t, &at, "3")) {
 		struct pyrt_layout l = t.proc.file->layout;
-		struct proc_stat stat;
 
 		l.abi.code_type += 8;
+		wait_for_state(&t, 'S');
 		assert_int_equal(prove(&t, &l, why, sizeof(why)), PYRT_REFUTED); /* it waits, for us */
 		kill(t.blocked.pid, SIGSTOP);
-		do
-			assert_int_equal(proc__stat(t.blocked.pid, &stat), 0);
-		while (stat.state != 'T');
+		wait_for_state(&t, 'T');
 		assert_int_equal(prove(&t, &l, why, sizeof(why)), PYRT_UNPROVEN);
 		assert_int_equal(prove(&t, &t.proc.file->layout, why, sizeof(why)), PYRT_PROVEN);
 		kill(t.blocked.pid, SIGCONT);
@@ -109,6 +125,7 @@ static void test_a_reason_is_given(void **state)
 		char why[256] = "";
 
 		l.abi.code_type = (uint16_t)(l.abi.code_type + 8);
+		wait_for_state(&t, 'S');
 		assert_int_equal(prove(&t, &l, why, sizeof(why)), PYRT_REFUTED);
 		assert_non_null(strstr(why, "code object"));
 		subject__end(&t);

@@ -5,6 +5,8 @@
  */
 #include "recorder_fixture.h"
 
+#include "base/cleanup.h"
+
 static void test_usual_order(void **state)
 {
 	struct recorder_counts counts;
@@ -164,9 +166,71 @@ static void test_before_the_layout(void **state)
 	assert_int_equal(counts.taken, 1);
 	assert_int_equal(counts.written, 1);
 	end(&f);
+}
+
+/* Nothing of a process is shown before its interpreter's layout is proven; what is refuted never is. */
+static void test_before_the_proof(void **state)
+{
+	static const char unsupported[] = "python3 x.py|[truncated: unsupported]|unsupported";
+	static const char unproven[] = "python3 x.py|[truncated: unproven]|unproven";
+	static const struct {
+		bool proven, refused, last;
+		uint16_t types;
+		const char *becomes; /* NULL: it is held on */
+	} cases[] = {
+		{.becomes = NULL},
+		{.proven = true, .becomes = "python3 x.py|" WHOLE "|ok"},
+		{.refused = true, .becomes = unsupported},
+		{.refused = true, .types = CODE_TYPES_RIGHT, .becomes = unsupported},
+		/* over too soon: by what the kernel saw */
+		{.last = true, .becomes = unproven},
+		{.last = true, .types = CODE_TYPES_WRONG, .becomes = unproven},
+		{.last = true, .types = CODE_TYPES_RIGHT, .becomes = "python3 x.py|" WHOLE "|ok"},
+		{.types = CODE_TYPES_RIGHT, .becomes = NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct recorder_counts counts;
+		struct fixture f;
+
+		begin(&f);
+		interp.proven = false;
+		f.types = cases[i].types;
+		introduce(&f, 1);
+		sample(&f, 1, HASH);
+		sample(&f, 1, HASH);
+		leave(&f, 1);
+		for (int round = 0; round < 3; round++) {
+			recorder__settle(f.recorder, false);
+			recorder__end_round(f.recorder); /* the process itself is forgotten */
+		}
+		assert_int_equal(profile__sample_count(f.profile), 0);
+		assert_true(recorder__holds(f.recorder));
+		interp.proven = cases[i].proven;
+		interp.refused = cases[i].refused;
+		recorder__settle(f.recorder, cases[i].last);
+		recorder__counts(f.recorder, &counts);
+		assert_int_equal(counts.written, cases[i].becomes ? 2 : 0);
+		assert_int_equal(recorder__holds(f.recorder), !cases[i].becomes);
+		if (cases[i].becomes)
+			assert_string_equal(last(&f), cases[i].becomes);
+		end(&f);
+	}
+}
+
+/* What was told before it was refuted, and introduced as unsupported since, is not shown either. */
+static void test_refused(void **state)
+{
+	struct fixture f;
+
+	(void)state;
 	begin(&f);
-	refused = true;
 	introduce(&f, 1);
+	sample(&f, 1, HASH);
+	assert_string_equal(last(&f), "python3 x.py|" WHOLE "|ok");
+	interp.proven = false;
+	interp.refused = true;
 	sample(&f, 1, HASH);
 	assert_string_equal(last(&f), "python3 x.py|[truncated: unsupported]|unsupported");
 	end(&f);
@@ -207,6 +271,8 @@ int main(void)
 		cmocka_unit_test(test_told_again),
 		cmocka_unit_test(test_short_of_memory),
 		cmocka_unit_test(test_before_the_layout),
+		cmocka_unit_test(test_before_the_proof),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_cut_records),
 	};
 

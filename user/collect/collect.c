@@ -242,7 +242,16 @@ static void on_exec(void *arg, uint32_t pid)
 		spaces__on_exec(c->spaces, pid);
 }
 
-void collect__finish_rests(struct collect *c)
+/* Samples of processes that are not proven are held: are they by now? */
+static void settle(struct collect *c, bool last)
+{
+	if (!recorder__holds(c->recorder))
+		return;
+	interps__prove(c->interps);
+	recorder__settle(c->recorder, last);
+}
+
+void collect__finish_samples(struct collect *c)
 {
 	/* each walk may find another table to wait for */
 	for (int i = 0; c->rests && rests__count(c->rests) && i < MAX_WAITS; i++) {
@@ -251,6 +260,7 @@ void collect__finish_rests(struct collect *c)
 	}
 	if (c->rests)
 		rests__finish(c->rests, c->recorder, true);
+	settle(c, true);
 }
 
 int collect__take_all(struct collect *c, struct err *e)
@@ -270,6 +280,7 @@ int collect__take_all(struct collect *c, struct err *e)
 	if (c->rests)
 		rests__finish(c->rests, c->recorder, false);
 	n = kernel__drain(c->kernel, take_record, take_sample, c);
+	settle(c, false);
 	if (!c->rests || !rests__count(c->rests))
 		recorder__end_round(c->recorder);
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;

@@ -70,8 +70,8 @@ void collect__make_room(struct collect *c);
 void collect__watch_memory(struct collect *c);
 /* collect_profile.c: reads the names of threads that it is time for, or of all. */
 void collect__name_threads(struct collect *c, bool all);
-/* collect.c: the samples that are held for their stacks to be finished are finished, or stay marked. */
-void collect__finish_rests(struct collect *c);
+/* collect.c: the samples that are held, for their stacks to be finished or their processes to be proven, are written, marked if need be. */
+void collect__finish_samples(struct collect *c);
 /* collect.c: takes in what has come. How much that was, or -errno. */
 int collect__take_all(struct collect *c, struct err *e);
 

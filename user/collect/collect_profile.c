@@ -104,7 +104,7 @@ int collect__stop(struct collect *c, struct err *e)
 	do
 		err = collect__take_all(c, e);
 	while (err > 0);
-	collect__finish_rests(c);
+	collect__finish_samples(c);
 	if (!err)
 		collect__name_threads(c, true);
 	if (!err && describe_run(c))
@@ -131,7 +131,7 @@ int collect__snapshot(struct collect *c, struct profile **out, struct err *e)
 	struct profile *whole;
 	int err;
 
-	collect__finish_rests(c);
+	collect__finish_samples(c);
 	collect__name_threads(c, true);
 	err = describe_run(c) ? err__errno(e, -ENOMEM, "finishing the profile") : 0;
 

@@ -20,6 +20,7 @@
 #define MAX_ASKED     4096
 #define MAX_UNCHECKED 256
 #define REFRESH_NS    90000000 /* every time that is looked, and no more often while samples come in crowds */
+#define PROVE_NS      1000000000 /* for so long samples are held for a process to be proven, and it is looked at whenever some come */
 #define CHECK_TRIES   100 /* at some ten a second */
 #define RESOLVE_TRIES 10  /* by then an interpreter that runs code has found out where its threads' states are */
 
@@ -27,6 +28,7 @@
 struct unchecked {
 	uint32_t pid;
 	unsigned int tries;
+	uint64_t since; /* CLOCK_MONOTONIC */
 };
 
 struct interps {
@@ -34,14 +36,13 @@ struct interps {
 	struct pyfiles *files;
 	void (*found)(void *arg, uint32_t pid);
 	void *found_arg;
-	struct vec(struct interp *) known; /* by index of the layout; processes keep these addresses */
+	struct layouts *layouts;
 	struct listed *listed;
 	uint64_t refreshed; /* CLOCK_MONOTONIC */
 	struct vec(char *) notices; /* those from `noticed` on have not been told yet */
 	size_t noticed;
 	struct vec(struct unchecked) unchecked;
 	struct hmap sources; /* ways to a thread's state that were found to be right */
-	struct hmap refused; /* pids of processes whose layout was found to be wrong */
 	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
 };
 
@@ -54,7 +55,8 @@ struct interps *interps__new(struct kernel *k)
 	x->kernel = k;
 	x->files = pyfiles__new();
 	x->listed = listed__new(k);
-	if (!x->files || !x->listed) {
+	x->layouts = layouts__new(k);
+	if (!x->files || !x->listed || !x->layouts) {
 		interps__free(x);
 		return NULL;
 	}
@@ -70,11 +72,8 @@ void interps__free(struct interps *x)
 		free(*notice);
 	vec__free(&x->notices);
 	pyfiles__free(x->files);
-	vec__foreach(&x->known, interp)
-		free(*interp);
-	vec__free(&x->known);
+	layouts__free(x->layouts);
 	hmap__free(&x->asked);
-	hmap__free(&x->refused);
 	hmap__free(&x->sources);
 	vec__free(&x->unchecked);
 	free(x);
@@ -88,29 +87,7 @@ void interps__on_found(struct interps *x, void (*fn)(void *arg, uint32_t pid), v
 
 const struct interp *interps__get(const struct interps *x, uint32_t layout)
 {
-	return layout < x->known.len ? x->known.data[layout] : NULL;
-}
-
-/* The layout's index in the kernel; interps hears of it at the same time. */
-static int add_layout(struct interps *x, const struct pyfile *file, uint32_t *index)
-{
-	_cleanup_free_ struct interp *fresh = NULL;
-	struct str version = {0};
-	int err = kernel__add_layout(x->kernel, &file->layout.abi, index);
-
-	if (err || *index < x->known.len)
-		return err;
-	fresh = calloc(1, sizeof(*fresh));
-	if (!fresh)
-		return -ENOMEM;
-	fresh->layout = file->layout.abi;
-	if (!pyrt_binary__describe(&file->binary, &version))
-		snprintf(fresh->version, sizeof(fresh->version), "%s", str__cstr(&version));
-	str__free(&version);
-	err = vec__push(&x->known, fresh);
-	if (!err)
-		fresh = NULL; /* the list's own */
-	return err;
+	return layouts__get(x->layouts, layout);
 }
 
 /* Once for each file: some lines are compared, of the few that there ever are. */
@@ -134,10 +111,11 @@ static void notice(struct interps *x, const struct pyfile *file)
 /* Is there something to say of the layout? Asked once. */
 static bool needs_notice(struct interps *x, uint32_t layout)
 {
-	bool asked = layout >= x->known.len || x->known.data[layout]->noticed;
+	struct interp *interp = layouts__get(x->layouts, layout);
+	bool asked = !interp || interp->noticed;
 
 	if (!asked)
-		x->known.data[layout]->noticed = true;
+		interp->noticed = true;
 	return !asked;
 }
 
@@ -159,7 +137,7 @@ static int describe(struct interps *x, const struct pyfile *file, struct file_in
 	out->flags = pyfile__flags(file);
 	if (!file->usable)
 		return 0;
-	err = add_layout(x, file, &out->layout);
+	err = layouts__add(x->layouts, file, &out->layout);
 	if (err)
 		return err;
 	out->source = file->source.source;
@@ -209,8 +187,7 @@ static int publish(struct interps *x, const struct pyproc *p)
 
 	if (err)
 		return err;
-	if (p->file->proven && p->file->usable)
-		x->known.data[file.layout]->proven = true;
+	layouts__judge(x->layouts, p->file);
 	if (x->found)
 		x->found(x->found_arg, (uint32_t)p->pid);
 	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
@@ -302,26 +279,28 @@ static bool check(struct interps *x, uint32_t pid, unsigned int tries)
 {
 	struct proc_info now;
 	struct pyproc p;
-	bool proven, resolved;
+	const struct interp *interp;
+	bool resolved;
 
-	if (kernel__lookup_process(x->kernel, pid, &now) || now.state == PROC_PENDING || now.layout >= x->known.len ||
+	if (kernel__lookup_process(x->kernel, pid, &now) || now.state == PROC_PENDING ||
 	    now.flags & (PROC_UNSUPPORTED | PROC_NATIVE_ONLY))
 		return true;
-	proven = x->known.data[now.layout]->proven;
+	interp = layouts__get(x->layouts, now.layout);
+	if (!interp)
+		return true;
 	resolved = now.source == PY_TSTATE_LIST || now.slot[0];
-	if (proven && resolved && (now.source == PY_TSTATE_LIST || hmap__get(&x->sources, source_key(&now))))
+	if (interp->proven && resolved && (now.source == PY_TSTATE_LIST || hmap__get(&x->sources, source_key(&now))))
 		return true;
 	if (pyproc__find(x->files, (pid_t)pid, &p, NULL) <= 0)
 		return true;
+	layouts__judge(x->layouts, p.file);
 	if (!p.file->usable) {
 		notice(x, p.file);
-		hmap__put(&x->refused, pid, 1);
 		publish_again(x, &p);
 		return true;
 	}
-	x->known.data[now.layout]->proven |= p.file->proven;
 	/* one that sleeps from its start on has not been sampled since there was anything to be found */
-	if (!p.file->proven || (!resolved && (tries < RESOLVE_TRIES || pyproc__will_resolve(&p, &now))))
+	if (!interp->proven || (!resolved && (tries < RESOLVE_TRIES || pyproc__will_resolve(&p, &now))))
 		return false;
 	if (now.source == PY_TSTATE_LIST)
 		return true;
@@ -337,10 +316,9 @@ static bool check(struct interps *x, uint32_t pid, unsigned int tries)
 
 void interps__on_proc(struct interps *x, const struct rec_proc *r)
 {
-	struct unchecked later = {.pid = r->pid};
+	struct unchecked later = {.pid = r->pid, .since = clock_ns(CLOCK_MONOTONIC)};
 	struct pyproc p;
 
-	hmap__del(&x->refused, r->pid); /* it may be another process, or program, than the one that was */
 	if ((r->flags & (PROC_LISTED | PROC_UNSUPPORTED) || needs_notice(x, r->layout)) &&
 	    pyproc__find(x->files, (pid_t)r->pid, &p, NULL) > 0) {
 		notice(x, p.file);
@@ -354,6 +332,20 @@ void interps__on_proc(struct interps *x, const struct rec_proc *r)
 void interps__on_thread(struct interps *x, const struct rec_thread *r)
 {
 	listed__ask(x->listed, r->pid);
+}
+
+void interps__prove(struct interps *x)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	for (size_t i = 0; i < x->unchecked.len;) {
+		struct unchecked *u = &x->unchecked.data[i];
+
+		if (now - u->since < PROVE_NS && check(x, u->pid, u->tries))
+			*u = x->unchecked.data[--x->unchecked.len];
+		else
+			i++;
+	}
 }
 
 void interps__refresh(struct interps *x)
@@ -379,11 +371,6 @@ void interps__refresh(struct interps *x)
 int interps__find(struct interps *x, uint32_t pid, struct pyproc *out)
 {
 	return pyproc__find(x->files, (pid_t)pid, out, NULL);
-}
-
-bool interps__is_refused(const struct interps *x, uint32_t pid)
-{
-	return hmap__get(&x->refused, pid);
 }
 
 /* The mapping of its executable's code in a process that has just been exec'ed. */

@@ -13,18 +13,11 @@
 
 #include "base/err.h"
 #include "collect/kernel.h"
+#include "collect/layouts.h"
 #include "collect/pyproc.h"
 #include "collect/sideband.h"
 
 struct interps;
-
-/* What is known of one kind of interpreter, by index of its layout in the kernel. */
-struct interp {
-	struct py_layout layout;
-	char version[48]; /* "3.13.0", "3.13.0 free-threaded" */
-	bool noticed;     /* what there was to say of it has been said */
-	bool proven;      /* a live process has shown that the layout is true */
-};
 
 /* k must outlive it; NULL when out of memory. */
 struct interps *interps__new(struct kernel *k);
@@ -63,6 +56,8 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m);
  * they speak against it the kernel is told, and the process is refused.
  */
 void interps__on_proc(struct interps *x, const struct rec_proc *r);
+/* Samples of processes that nothing has proven yet are held: looks at these, so as not to miss their short lives. */
+void interps__prove(struct interps *x);
 /* A thread was met for the first time for a while. */
 void interps__on_thread(struct interps *x, const struct rec_thread *r);
 /* Looks again at what changes in processes all the time, ten times a second. Call it as often or more. */
@@ -70,8 +65,6 @@ void interps__refresh(struct interps *x);
 
 /* The interpreter of a process, as pyproc__find. */
 int interps__find(struct interps *x, uint32_t pid, struct pyproc *out);
-
-bool interps__is_refused(const struct interps *x, uint32_t pid);
 
 /* Publishes a process that runs no Python, for its native and kernel frames. 0 or -errno. */
 int interps__publish_native(struct interps *x, uint32_t pid);

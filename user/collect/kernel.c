@@ -15,7 +15,6 @@
 #include "collect/mapmemory.h"
 #include "pybpf.skel.h"
 
-#define MAX_LAYOUTS 256
 #define UNWIND_BLOCKS 1024
 
 struct kernel {
@@ -25,7 +24,6 @@ struct kernel {
 	struct cpubufs *bufs;
 	uint32_t cpus; /* possible ones */
 	uint32_t cpu_samples;
-	struct py_layout layouts[MAX_LAYOUTS];
 	uint32_t layout_count;
 	kernel_record_fn fn; /* while draining */
 	void *arg;
@@ -251,22 +249,24 @@ bool kernel__is_target(struct kernel *k, uint32_t pid)
 
 int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index)
 {
+	struct py_layout unproven = *layout;
 	int err;
 
-	for (uint32_t i = 0; i < k->layout_count; i++) {
-		if (!memcmp(&k->layouts[i], layout, sizeof(*layout))) {
-			*index = i;
-			return 0;
-		}
-	}
-	if (k->layout_count == MAX_LAYOUTS)
+	if (k->layout_count == bpf_map__max_entries(k->skel->maps.layouts))
 		return -ENOSPC;
-	err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.layouts), &k->layout_count, layout, BPF_ANY);
-	if (err)
-		return err;
-	k->layouts[k->layout_count] = *layout;
-	*index = k->layout_count++;
-	return 0;
+	unproven.flags |= PY_LAYOUT_UNPROVEN;
+	err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.layouts), &k->layout_count, &unproven, BPF_ANY);
+	if (!err)
+		*index = k->layout_count++;
+	return err;
+}
+
+int kernel__prove_layout(struct kernel *k, const struct py_layout *layout, uint32_t index)
+{
+	int err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.layouts), &index, layout, BPF_ANY);
+
+	__atomic_fetch_add(&k->skel->bss->layouts_void, 1, __ATOMIC_RELEASE);
+	return err;
 }
 
 int kernel__describe_file(struct kernel *k, const struct file_key *key, const struct file_info *info)

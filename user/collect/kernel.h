@@ -50,8 +50,10 @@ void kernel__remove_target(struct kernel *k, uint32_t pid);
 
 bool kernel__is_target(struct kernel *k, uint32_t pid);
 
-/* Makes a layout known; its index goes to *index. Equal layouts share one. 0, -ENOSPC when all are taken. */
+/* Makes a layout known, unproven; its index, one more than the last one's, goes to *index. 0, -ENOSPC when all are taken. */
 int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index);
+/* It is true of a live process. 0 or -errno. */
+int kernel__prove_layout(struct kernel *k, const struct py_layout *layout, uint32_t index);
 
 /* Describes a file. 0 or -errno. */
 int kernel__describe_file(struct kernel *k, const struct file_key *key, const struct file_info *info);

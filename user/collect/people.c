@@ -24,7 +24,8 @@ struct person {
 	uint32_t pid;
 	uint32_t process; /* id in the profile */
 	const struct interp *interp;     /* NULL: not told */
-	bool refused;                    /* a Python whose layout was found to be wrong */
+	bool refused;                    /* a Python whose layout was found to be wrong, and introduced as one since */
+	uint16_t types;                  /* enum code_types of its code objects: the worst that was met */
 	uint64_t code_type;              /* address of its code objects' type; 0: not known yet */
 	int root_fd;                     /* its root directory, -1 when it could not be had */
 	char comm[PYBPF_COMM_LEN + 1];
@@ -247,6 +248,19 @@ static void find_facts(struct people *all, const struct rec_proc *r, const struc
 	find_container(all, r, facts);
 }
 
+enum trust people__trust(const struct person *who)
+{
+	if (who->refused || (who->interp && who->interp->refused))
+		return TRUST_NONE;
+	return !who->interp || who->interp->proven ? TRUST_FULL : TRUST_OPEN;
+}
+
+const struct interp *people__interp(const struct person *who, uint16_t *types)
+{
+	*types = who->types;
+	return who->interp;
+}
+
 int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 {
 	struct profile_process facts = {
@@ -278,8 +292,8 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	all->live += !who->introduced && !who->leaving;
 	who->introduced = true;
 	who->named = facts.cmdline != facts.comm;
-	who->refused = interps__is_refused(all->interps, r->pid);
-	who->interp = who->refused ? NULL : interp;
+	who->refused = people__trust(who) == TRUST_NONE;
+	who->interp = interp;
 	if (all->spaces && !who->space)
 		who->space = spaces__get(all->spaces, r->pid, r->ppid);
 	stacks__set_process(who->stacks, who->interp ? &who->interp->layout : &(struct py_layout){0}, who->space);
@@ -452,6 +466,8 @@ int people__on_code(struct people *all, const struct rec_code *record, size_t si
 		return -ENOMEM;
 	if (!who->interp) /* its introduction was lost: nothing says how to read it */
 		return -ENOENT;
+	if (r->types > who->types)
+		who->types = r->types;
 	if (!who->code_type)
 		who->code_type = parents_code_type(all, who, r->type_addr);
 	code = codefacts__check_type(r, &who->interp->layout, &who->code_type);
@@ -493,7 +509,5 @@ void people__resolve(struct people *all, const struct rec_stack *r, uint32_t *id
 
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome)
 {
-	if (who->refused)
-		return -ENOTSUP;
 	return stacks__find(who->stacks, s, outcome);
 }

@@ -50,6 +50,16 @@ void people__end_round(struct people *all);
 /* The profile's id of its thread, or -ENOMEM. */
 int64_t people__thread(struct people *all, struct person *who, uint32_t tid);
 
+/* May what was read of its interpreter be shown? */
+enum trust {
+	TRUST_FULL, /* yes, or there is no interpreter */
+	TRUST_OPEN, /* its layout has not been proven yet */
+	TRUST_NONE, /* its layout was refuted */
+};
+enum trust people__trust(const struct person *who);
+/* While that is open: its interpreter, and enum code_types of its code objects, the worst that was met. */
+const struct interp *people__interp(const struct person *who, uint16_t *types);
+
 /* The profile's stack for a sample, as stacks__find. */
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome);
 

@@ -48,7 +48,7 @@ bool pyproc__prove(struct pyfiles *files, const struct pyproc *p)
 
 	if (!f || !f->usable || f->proven || !interpreters || memory__open_process(p->pid, &mem, NULL))
 		return p->file->usable;
-	switch (pyrt__prove(mem, p->pid, &f->layout, interpreters, f->why, sizeof(f->why))) {
+	switch (pyrt__prove(mem, p->pid, &f->layout, interpreters, &f->failures, f->why, sizeof(f->why))) {
 	case PYRT_PROVEN:
 		f->proven = true;
 		break;

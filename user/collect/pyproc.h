@@ -34,6 +34,7 @@ struct pyfile {
 	struct pyrt_source source;
 	bool usable;  /* a CPython with a layout that nothing speaks against */
 	bool proven;  /* a live process has shown that the layout is true */
+	unsigned int failures; /* of those that have not: pyrt__prove */
 	char why[256]; /* a Python, but not usable: the reason */
 	uint64_t ctime_ns;   /* of the inode when it was looked into */
 	uint64_t image;      /* what its image in memory is known by (pybpf/image.h); 0: nothing */

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "collect/holds.h"
 #include "collect/people.h"
 #include "collect/stacks.h"
 #include "symbolize/codes.h"
@@ -16,6 +17,7 @@ struct recorder {
 	struct profile *profile;
 	struct codes *codes;
 	struct people *people;
+	struct holds *holds;
 	const struct interps *interps;
 	uint64_t start_ns, period_ns;
 	bool limited; /* memory is short */
@@ -34,7 +36,8 @@ struct recorder *recorder__new(const struct recorder_context *context)
 	r->period_ns = context->period_ns;
 	r->codes = codes__new(r->profile);
 	r->people = r->codes ? people__new(context, r->codes) : NULL;
-	if (!r->people) {
+	r->holds = holds__new();
+	if (!r->people || !r->holds) {
 		recorder__free(r);
 		return NULL;
 	}
@@ -45,6 +48,7 @@ void recorder__free(struct recorder *r)
 {
 	if (!r)
 		return;
+	holds__free(r->holds);
 	people__free(r->people);
 	codes__free(r->codes);
 	free(r);
@@ -58,10 +62,65 @@ static int64_t marker_stack(struct recorder *r, enum pybpf_outcome outcome)
 	return frame < 0 ? frame : profile__add_stack(r->profile, 0, (uint32_t)frame);
 }
 
+/* Its time is CLOCK_MONOTONIC. 0 or -ENOMEM. */
+static int write_sample(struct recorder *r, const struct profile_sample *s)
+{
+	struct profile_sample sample = *s;
+
+	sample.time = s->time > r->start_ns ? s->time - r->start_ns : 0;
+	if (profile__add_sample(r->profile, &sample))
+		return -ENOMEM;
+	r->counts.written++;
+	if (outcome__class(sample.outcome) == OUTCOME_TRUNCATED)
+		r->counts.truncated[sample.outcome]++;
+	return 0;
+}
+
+/* One that was held. */
+static void release_sample(void *arg, const struct profile_sample *held, enum pybpf_outcome outcome)
+{
+	struct recorder *r = arg;
+	struct profile_sample sample = *held;
+	int64_t stack = sample.stack;
+
+	if (outcome != PYBPF_OK) {
+		sample.outcome = outcome;
+		stack = marker_stack(r, outcome);
+	}
+	sample.stack = (uint32_t)stack;
+	if (stack < 0 || write_sample(r, &sample))
+		r->counts.lost[PYBPF_NO_MEMORY]++;
+}
+
+void recorder__settle(struct recorder *r, bool last)
+{
+	holds__settle(r->holds, last, release_sample, r);
+}
+
+bool recorder__holds(const struct recorder *r)
+{
+	return holds__count(r->holds);
+}
+
+/* The stack of a sample that has one, or why it has none. */
+static int64_t find_stack(struct recorder *r, struct person *person, const struct rec_sample *s, uint16_t *outcome)
+{
+	int64_t stack = -ENOENT;
+
+	if (s->stack && people__trust(person) == TRUST_NONE) {
+		*outcome = PYBPF_UNSUPPORTED;
+	} else if (s->stack) {
+		stack = people__stack(person, s, outcome);
+		if (stack == -ENOENT)
+			*outcome = r->limited ? PYBPF_MEMORY_LIMIT : PYBPF_STACK_MISSING;
+	}
+	return stack == -ENOENT ? marker_stack(r, *outcome) : stack;
+}
+
 static int add_sample(struct recorder *r, const struct rec_sample *s)
 {
 	struct profile_sample sample = {
-		.time = s->time > r->start_ns ? s->time - r->start_ns : 0,
+		.time = s->time,
 		.cpu = s->cpu,
 		.outcome = s->outcome,
 		.kind = s->kind,
@@ -69,32 +128,24 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 		.weight = r->period_ns,
 	};
 	struct person *person = people__of(r->people, s->identity, s->pid);
-	int64_t thread, stack = -ENOENT;
+	const struct interp *interp;
+	int64_t thread, stack;
+	uint16_t types;
 
 	if (!person)
 		return -ENOMEM;
 	thread = people__thread(r->people, person, s->tid);
 	if (thread < 0)
 		return (int)thread;
-	if (s->stack) {
-		stack = people__stack(person, s, &sample.outcome);
-		if (stack == -ENOENT)
-			sample.outcome = r->limited ? PYBPF_MEMORY_LIMIT : PYBPF_STACK_MISSING;
-		if (stack == -ENOTSUP)
-			sample.outcome = PYBPF_UNSUPPORTED;
-	}
-	if (stack == -ENOENT || stack == -ENOTSUP)
-		stack = marker_stack(r, sample.outcome);
+	stack = find_stack(r, person, s, &sample.outcome);
 	if (stack < 0)
 		return (int)stack;
 	sample.thread = (uint32_t)thread;
 	sample.stack = (uint32_t)stack;
-	if (profile__add_sample(r->profile, &sample))
-		return -ENOMEM;
-	r->counts.written++;
-	if (outcome__class(sample.outcome) == OUTCOME_TRUNCATED)
-		r->counts.truncated[sample.outcome]++;
-	return 0;
+	if (!s->stack || people__trust(person) != TRUST_OPEN)
+		return write_sample(r, &sample);
+	interp = people__interp(person, &types);
+	return holds__add(r->holds, s->identity, interp, types, &sample);
 }
 
 int recorder__sample(struct recorder *r, const struct rec_sample *s)

@@ -46,6 +46,13 @@ void recorder__name_thread(struct recorder *r, uint64_t identity, uint32_t tid, 
 void recorder__restart(struct recorder *r, uint64_t start_ns);
 /* Whether memory is short: new stacks and code objects are passed over, their samples marked MEMORY_LIMIT. */
 void recorder__limit(struct recorder *r, bool on);
+/*
+ * Samples of processes that nothing has proven yet (interps.h) are held: writes those that have been decided on by now, or that have
+ * been held for long; last: all of them.
+ */
+void recorder__settle(struct recorder *r, bool last);
+/* Whether some are. */
+bool recorder__holds(const struct recorder *r);
 /* Call after each round of records and samples. */
 void recorder__end_round(struct recorder *r);
 /*

@@ -145,7 +145,7 @@ static int locate(struct threadnames *t, struct member *m)
 	struct pyproc p;
 	int err = interps__find(t->interps, m->pid, &p);
 
-	if (err <= 0 || !p.file->usable)
+	if (err <= 0 || !p.file->usable || !p.file->proven)
 		return err < 0 ? err : -ENOENT;
 	m->layout = p.file->layout;
 	m->interpreters = pyproc__interpreters(&p);

@@ -17,7 +17,7 @@
 #define LIST(member) offsetof(struct pyrt_layout, lists.member)
 #define FROM(member) offsetof(struct pyrt_debug_offsets, member)
 
-/* What the interpreter's own table overrides. `fixed`: must be as in the row, for a plain final release. */
+/* What the interpreter's own table overrides. `fixed`: must be as in the row, for a final release. */
 static const struct {
 	const char *name;
 	size_t to, from;
@@ -99,14 +99,19 @@ static int set_sizes(struct py_layout *a, struct err *e)
 	return 0;
 }
 
-/* Members of objects with a longer head: of free-threaded builds, or with Py_TRACE_REFS. */
-static void shift_objects(struct py_layout *a, uint16_t by)
+/* Objects whose head is `by` bytes longer. */
+static void shift_objects(struct py_layout *a, int by)
 {
-	uint16_t *const code[] = {&a->code_flags, &a->code_consts, &a->code_names, &a->code_version};
+	uint16_t *const members[] = {
+		&a->code_type,      &a->code_flags, &a->code_firstlineno, &a->code_filename, &a->code_name,
+		&a->code_linetable, &a->code_consts, &a->code_names,      &a->code_version,  &a->code_bytecode,
+		&a->str_length,     &a->str_state,  &a->str_ascii,        &a->str_compact,   &a->str_legacy,
+		&a->bytes_size,     &a->bytes_data, &a->type_name,
+	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(code); i++)
-		if (*code[i] != PYBPF_NO_OFFSET)
-			*code[i] = (uint16_t)(*code[i] + by);
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (*members[i] != PYBPF_NO_OFFSET)
+			*members[i] = (uint16_t)(*members[i] + by);
 }
 
 /*
@@ -115,25 +120,35 @@ static void shift_objects(struct py_layout *a, uint16_t by)
  */
 static void trace_refs(struct py_layout *a)
 {
-	uint16_t *const objects[] = {
-		&a->code_type,     &a->code_firstlineno, &a->code_filename, &a->code_name,   &a->code_linetable,
-		&a->code_bytecode, &a->str_length,       &a->str_state,     &a->str_ascii,   &a->str_compact,
-		&a->str_legacy,    &a->bytes_size,       &a->bytes_data,    &a->type_name,
-	};
 	uint16_t *const frames[] = {&a->frame_code, &a->frame_previous, &a->frame_instr};
 
 	shift_objects(a, 16);
-	for (size_t i = 0; i < ARRAY_SIZE(objects); i++)
-		if (*objects[i] != PYBPF_NO_OFFSET)
-			*objects[i] = (uint16_t)(*objects[i] + 16);
 	for (size_t i = 0; i < ARRAY_SIZE(frames) && a->flags & PY_LAYOUT_FRAME_OBJECTS; i++)
 		*frames[i] = (uint16_t)(*frames[i] + 16);
+}
+
+/*
+ * Py_GIL_DISABLED: Include/object.h (PyObject of 32 bytes); from 3.14 on internal/pycore_interpframe_structs.h (tlbc_index
+ * before return_offset), cpython/code.h (co_tlbc before co_code_adaptive) and cpython/unicodeobject.h (`interned` is a byte of
+ * its own).
+ */
+static void free_threaded(struct py_layout *a, unsigned int minor)
+{
+	a->flags |= PY_LAYOUT_FREE_THREADED;
+	shift_objects(a, 16);
+	if (minor < 14)
+		return;
+	a->frame_tlbc = (uint16_t)(a->frame_owner - 2);
+	a->frame_owner = (uint16_t)(a->frame_owner + 4);
+	a->code_tlbc = a->code_bytecode;
+	a->code_bytecode = (uint16_t)(a->code_bytecode + 8);
+	a->str_kind_shift = 8;
 }
 
 static int overlay(const struct pyrt_binary *b, const void *runtime, size_t n, struct pyrt_layout *l,
 		   struct err *e)
 {
-	bool newer = false, plain, known = pyrt_layout__row(PYRT_MINOR(b->version_hex)) != NULL;
+	bool newer = false, released, known = pyrt_layout__row(PYRT_MINOR(b->version_hex)) != NULL;
 	struct pyrt_debug_offsets o;
 	int err = pyrt_debug_offsets__parse(runtime, n, &o, &newer, e);
 
@@ -143,7 +158,9 @@ static int overlay(const struct pyrt_binary *b, const void *runtime, size_t n, s
 		return err__set(e, -ENOTSUP,
 				"the interpreter's table of offsets is of version %#llx, not %#x",
 				(unsigned long long)o.version, b->version_hex);
-	plain = known && !b->debug && !o.free_threaded && final_release(b->version_hex);
+	released = known && final_release(b->version_hex);
+	if (o.free_threaded)
+		free_threaded(&l->abi, PYRT_MINOR(b->version_hex));
 	for (size_t i = 0; i < ARRAY_SIZE(overlays); i++) {
 		uint64_t v = *(const uint64_t *)((const char *)&o + overlays[i].from);
 		uint16_t *to = member(l, overlays[i].to);
@@ -153,20 +170,13 @@ static int overlay(const struct pyrt_binary *b, const void *runtime, size_t n, s
 		else if (v >= PYBPF_NO_OFFSET)
 			return err__set(e, -ENOTSUP, "%s is at %llu, farther than supported",
 					overlays[i].name, (unsigned long long)v);
-		if (plain && overlays[i].fixed && *to != v)
+		if (released && overlays[i].fixed && *to != v)
 			return err__set(e, -ENOTSUP,
 					"the interpreter's table of offsets says %s at %llu; in this version it is at %u",
 					overlays[i].name, (unsigned long long)v, *to);
 		*to = (uint16_t)v;
 	}
 	l->abi.str_compact = l->abi.str_legacy = (uint16_t)(l->abi.str_ascii + 16); /* behind utf8_length, utf8 */
-	if (o.free_threaded) {
-		l->abi.flags |= PY_LAYOUT_FREE_THREADED;
-		shift_objects(&l->abi, 16);
-		/* Include/cpython/unicodeobject.h: `interned` is a byte of its own there from 3.14 on */
-		if (PYRT_MINOR(b->version_hex) >= 14)
-			l->abi.str_kind_shift = 8;
-	}
 	if (newer)
 		snprintf(l->warning, sizeof(l->warning),
 			 "CPython 3.%u is newer than this program: it is read by its own table of offsets",

@@ -9,16 +9,26 @@
 
 #include "sys/proc.h"
 
-#define ATTEMPTS     14
-#define AT_ONCE      10      /* of them; before each of the others there is a pause, three times as long as the last */
-#define PAUSE_NS     1000000 /* the first */
-#define ENOUGH       3       /* failures that count */
+#define ATTEMPTS     18
+#define AT_ONCE      10       /* of them; before each of the others there is a pause, twice as long as the last */
+#define PAUSE_NS     1000000  /* the first */
+#define PAUSE_MAX_NS 16000000 /* the last ones */
+#define ENOUGH       8       /* failures that count, each at another moment of the process */
+#define LEAST_START_NS 5000000 /* of CPU time */
 #define MAX_INTERPS  1024
 #define MAX_THREADS  8192
 #define MAX_CHECKED  16   /* innermost frames of a thread whose code objects are looked at */
 #define MAX_FRAMES   8192 /* that are followed to the chain's end */
 #define MAX_READS    (1u << 18) /* of all attempts: 0.2 s; what agrees until then is believed */
 #define STATUS_READS 8 /* what looking at the status of a thread counts as */
+#define MAX_TEXT     (1u << 20)
+#define MAX_CODE     (1u << 28) /* code units */
+
+/* Include/cpython/object.h, PyTypeObject: bytes from tp_name to tp_flags, 3.6 to 3.15; Include/object.h, Py_TPFLAGS_*_SUBCLASS */
+#define TYPE_FLAGS 144
+#define KINDS      (0xffu << 24)
+#define KIND_BYTES (1u << 27)
+#define KIND_STR   (1u << 28)
 
 struct trial {
 	struct memory_reader *mem;
@@ -26,7 +36,9 @@ struct trial {
 	const struct pyrt_layout *l;
 	uint64_t interpreters;
 	uint64_t code_type;  /* of a code object that was found to be one; 0: none yet */
+	uint64_t str_type, bytes_type; /* likewise */
 	unsigned int reads;  /* that are left */
+	unsigned int threads; /* states of threads that were seen */
 	unsigned int frames; /* that were seen and hold such a code object */
 	bool named, matched; /* a state names a thread; one that the process has */
 	const char *why;     /* what does not fit */
@@ -56,21 +68,96 @@ static bool fails(struct trial *t, const char *why)
 	return false;
 }
 
-/* Its type must be the type `code` (Objects/codeobject.c, PyCode_Type). */
-static bool check_code(struct trial *t, uint64_t code)
+/* An instance of a class of that kind. */
+static bool is_kind(struct trial *t, uint64_t object, uint32_t kind, uint64_t *known)
+{
+	uint64_t type;
+	uint32_t flags;
+
+	if (!read_u64(t, object + t->l->abi.code_type, &type))
+		return false;
+	if (type && type == *known)
+		return true;
+	if (memory__read_u32(t->mem, type + t->l->abi.type_name + TYPE_FLAGS, &flags) || (flags & KINDS) != kind)
+		return false;
+	*known = type;
+	return true;
+}
+
+/* CPython ends every string's characters with a NUL (Include/cpython/unicodeobject.h). */
+static bool check_text(struct trial *t, uint64_t str)
+{
+	const struct py_layout *a = &t->l->abi;
+	uint64_t length, data;
+	uint32_t state, kind, end = 0;
+
+	if (memory__read_u32(t->mem, str + a->str_state, &state) || !read_u64(t, str + a->str_length, &length))
+		return fails(t, "a name is not readable");
+	state >>= a->str_kind_shift;
+	kind = state & 7;
+	if ((kind != 1 && kind != 2 && kind != 4) || length > MAX_TEXT)
+		return fails(t, "a name is no string");
+	if (!(state & 8)) /* an instance of a subclass keeps them elsewhere */
+		return true;
+	data = str + (state & 16 ? a->str_ascii : a->str_compact);
+	if (memory__read(t->mem, data + length * kind, &end, kind) || end)
+		return fails(t, "a name does not end where it should");
+	return true;
+}
+
+static bool check_parts(struct trial *t, uint64_t code)
+{
+	const struct py_layout *a = &t->l->abi;
+	uint64_t name, file, table;
+
+	if (!read_u64(t, code + a->code_name, &name) || !read_u64(t, code + a->code_filename, &file) ||
+	    !read_u64(t, code + a->code_linetable, &table))
+		return fails(t, "a frame does not lead to a code object");
+	if (!is_kind(t, name, KIND_STR, &t->str_type) || !is_kind(t, file, KIND_STR, &t->str_type))
+		return fails(t, "a code object's name or file is no string");
+	if (!is_kind(t, table, KIND_BYTES, &t->bytes_type))
+		return fails(t, "a code object's line table is none");
+	return check_text(t, name) && check_text(t, file);
+}
+
+/* The instruction that a frame is at lies in its code. */
+static bool check_instruction(struct trial *t, uint64_t frame, uint64_t code)
+{
+	const struct py_layout *a = &t->l->abi;
+	uint64_t instr, begin = code + a->code_bytecode, units, bytecode;
+	uint32_t last;
+
+	if (a->flags & PY_LAYOUT_INSTR_INDEX) {
+		/* co_code is before co_consts in all of these (Include/code.h); -1: not begun; 3.10 counts units of two bytes */
+		if (memory__read_u32(t->mem, frame + a->frame_instr, &last) ||
+		    !read_u64(t, code + a->code_consts - 8u, &bytecode) || !read_u64(t, bytecode + a->bytes_size, &units))
+			return fails(t, "a frame's instruction is not readable");
+		return last == UINT32_MAX || last < units || fails(t, "a frame's instruction lies outside of its code");
+	}
+	if (a->frame_tlbc != PYBPF_NO_OFFSET) /* in a thread's own copy, maybe */
+		return true;
+	/* Include/object.h, PyVarObject.ob_size: the code units */
+	if (!read_u64(t, frame + a->frame_instr, &instr) || !read_u64(t, code + a->code_type + 8u, &units))
+		return fails(t, "a frame's instruction is not readable");
+	return (units <= MAX_CODE && instr + 2 - begin <= 2 * units + 2) ||
+	       fails(t, "a frame's instruction lies outside of its code");
+}
+
+/* Its type must be the type `code` (Objects/codeobject.c, PyCode_Type), and what is read of it what it should be. */
+static bool check_code(struct trial *t, uint64_t frame, uint64_t code)
 {
 	uint64_t type, name;
 	char text[5];
 
 	if (!read_u64(t, code + t->l->abi.code_type, &type))
 		return fails(t, "a frame does not lead to a code object");
-	if (type && type == t->code_type)
-		return true;
-	if (!read_u64(t, type + t->l->abi.type_name, &name) || memory__read(t->mem, name, text, sizeof(text)) ||
-	    memcmp(text, "code", sizeof(text)) != 0)
-		return fails(t, "what a frame executes is not a code object");
-	t->code_type = type;
-	return true;
+	if (!type || type != t->code_type) {
+		if (!read_u64(t, type + t->l->abi.type_name, &name) || memory__read(t->mem, name, text, sizeof(text)) ||
+		    memcmp(text, "code", sizeof(text)) != 0)
+			return fails(t, "what a frame executes is not a code object");
+		t->code_type = type;
+	}
+	return check_parts(t, code) && check_instruction(t, frame, code);
 }
 
 static bool check_frames(struct trial *t, uint64_t tstate)
@@ -96,7 +183,7 @@ static bool check_frames(struct trial *t, uint64_t tstate)
 		if (i < MAX_CHECKED && !entry) {
 			if (!read_u64(t, frame + a->frame_code, &code))
 				return fails(t, "the chain of frames leads nowhere");
-			if (!check_code(t, code & ~(uint64_t)a->pointer_tag))
+			if (!check_code(t, frame, code & ~(uint64_t)a->pointer_tag))
 				return false;
 			t->frames++;
 		}
@@ -148,6 +235,7 @@ static bool check_threads(struct trial *t, uint64_t interp)
 				t->matched = is_thread_of(t, native_id);
 			}
 		}
+		t->threads++;
 		if (!check_frames(t, tstate))
 			return false;
 		if (!read_u64(t, tstate + l->lists.tstate_next, &tstate))
@@ -170,41 +258,47 @@ static bool check_interpreters(struct trial *t)
 		if (!read_u64(t, interp + t->l->lists.interp_next, &interp))
 			return fails(t, "the list of interpreters leads nowhere");
 	}
+	if (!t->threads)
+		return fails(t, "its interpreters have no thread");
 	return t->matched || !t->named || !t->reads || fails(t, "no thread's state belongs to a thread of the process");
 }
 
-/* Whether the process may still be where it was, in the middle of a change: it has not been on a CPU since it had been for *ran ns. */
+/*
+ * Whether the process may still be where it was, in the middle of a change: it has hardly been on a CPU since it had been for *ran
+ * ns. An interpreter that is just being made is without threads for a while.
+ */
 static bool is_midway(const struct trial *t, uint64_t *ran)
 {
-	uint64_t now, before = *ran;
+	uint64_t now, least = t->threads ? 1 : LEAST_START_NS;
 	bool busy;
 
 	if (proc__run_time(t->pid, &now, &busy))
 		return false; /* cannot be told */
+	if (busy && now - *ran < least)
+		return true;
 	*ran = now;
-	return busy && now == before;
+	return false;
 }
 
 enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct pyrt_layout *layout,
-			    uint64_t interpreters, char *why, size_t size)
+			    uint64_t interpreters, unsigned int *failures, char *why, size_t size)
 {
 	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters, .reads = MAX_READS};
 	struct timespec pause = {.tv_nsec = PAUSE_NS};
-	unsigned int failures = 0;
 	uint64_t ran = 0;
 
-	for (int i = 0; i < ATTEMPTS && !t.gone; i++) {
+	for (int i = 0; i < ATTEMPTS && !t.gone && *failures < ENOUGH; i++) {
 		if (i >= AT_ONCE) {
 			nanosleep(&pause, NULL);
-			pause.tv_nsec *= 3;
+			pause.tv_nsec = pause.tv_nsec < PAUSE_MAX_NS ? 2 * pause.tv_nsec : PAUSE_MAX_NS;
 		}
-		t.frames = 0;
+		t.threads = t.frames = 0;
 		t.named = t.matched = false;
 		if (check_interpreters(&t))
 			return t.frames ? PYRT_PROVEN : PYRT_UNPROVEN;
-		failures += !is_midway(&t, &ran);
+		*failures += !is_midway(&t, &ran);
 	}
-	if (t.gone || failures < ENOUGH)
+	if (t.gone || *failures < ENOUGH || !t.why)
 		return PYRT_UNPROVEN;
 	snprintf(why, size, "its structures are not those of its version: %s", t.why);
 	return PYRT_REFUTED;

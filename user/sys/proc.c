@@ -125,32 +125,25 @@ int proc__stat(pid_t pid, struct proc_stat *out)
 
 int proc__run_time(pid_t pid, uint64_t *ns, bool *busy)
 {
+	/* include/linux/posix-timers_types.h, MAKE_PROCESS_CPUCLOCK: what files tell lags behind by a tick */
+	clockid_t clock = (clockid_t)(~(unsigned int)pid << 3 | 2);
+	struct timespec used;
 	struct proc_pids it;
-	uint64_t sum = 0;
 	bool any = false;
 	pid_t tid;
 	int err = proc_threads__open(&it, pid, NULL);
 
 	if (err)
 		return err;
-	while (!err && (tid = proc_pids__next(&it))) {
-		unsigned long long one;
+	while (!any && (tid = proc_pids__next(&it))) {
 		struct proc_stat stat;
-		char buf[128];
-		ssize_t n = read_small(tid, "schedstat", buf, sizeof(buf));
 
-		if (n < 0 && tid != pid) /* it has ended */
-			continue;
-		if (n < 0 || sscanf(buf, "%llu", &one) != 1)
-			err = n < 0 ? (int)n : -EINVAL;
-		else
-			sum += one;
-		any |= !proc__stat(tid, &stat) && (stat.state == 'R' || stat.state == 'T' || stat.state == 't');
+		any = !proc__stat(tid, &stat) && stat.state != 'S';
 	}
 	proc_pids__close(&it);
-	if (err)
-		return err;
-	*ns = sum;
+	if (clock_gettime(clock, &used))
+		return errno == EINVAL ? -ESRCH : -errno;
+	*ns = (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
 	*busy = any;
 	return 0;
 }

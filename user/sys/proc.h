@@ -66,9 +66,8 @@ struct proc_stat {
 int proc__stat(pid_t pid, struct proc_stat *out); /* 0, -ESRCH, -errno */
 
 /*
- * How long the threads of a process have been on a CPU, ns (/proc/TID/schedstat, Documentation/scheduler/sched-stats.rst; as of a
- * tick ago). *busy: one of them is not asleep: it runs, waits for a CPU or is stopped, wherever it is in its program. 0;
- * -ESRCH, also when this kernel does not tell; -errno.
+ * How long the threads of a process have been on a CPU, ns. *busy: one of them has not gone to sleep by itself: it runs, waits for a
+ * CPU or for a page, or is stopped, wherever it is in its program. 0, -ESRCH, -errno.
  */
 int proc__run_time(pid_t pid, uint64_t *ns, bool *busy);
 
