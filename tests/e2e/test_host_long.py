@@ -117,6 +117,21 @@ def test_a_part_that_cannot_be_written_is_missed(any_python, target, tmp_path):
     assert all(name.endswith(".svg") and text.endswith("</svg>\n") for name, text in files.items())
 
 
+def test_no_part_can_be_written(any_python, target, tmp_path):
+    """That is said as such also when the last part has no samples."""
+    program, folder = target(any_python, STAGES, 0.3), tmp_path / "none"
+    folder.mkdir()
+    with harness.Recording("-p", program.pid, "-r", 500, "--rotate", "1s", "--json", output=folder / "out.svg",
+                           before=["prlimit", "--fsize=4096"]) as recording:
+        recording.sampling()
+        run_stage(program, "one")
+        recording.hear("pybpf: --rotate: ")
+        result = recording.stop()
+    assert result.status == 1 and "could not be written" in result.stderr.splitlines()[-1], result
+    assert result.accounts["samples"]["written"] == 0 and result.accounts["output"] is None, result
+    assert list(folder.iterdir()) == []
+
+
 def test_a_snapshot_that_fails(any_python, target, tmp_path):
     """The recording goes on, and what was recorded before is in its file in the end."""
     program, folder = target(any_python, STAGES, 0.3), tmp_path / "there"

@@ -367,7 +367,7 @@ def test_too_few_open_files(clean):
     for count in 16, 32:
         line = harness.one_line(harness.record("-d", 1, "--quiet", cwd=clean, before=[
             "prlimit", "--nofile=%d:%d" % (count, count)]), 1)
-        assert "Too many open files" in line
+        assert "Too many open files" in line and "ulimit -n" in line
 
 
 def test_a_memlock_limit_that_cannot_be_raised_is_no_error(any_python, target, tmp_path):

@@ -367,7 +367,7 @@ static int finish(struct run *r, struct err *e)
 		return err;
 	count_unsaved(r, &whole);
 	err_json = write_json(r, &whole, &native, err ? &other : e);
-	if (r->missing && r->missing < r->files) {
+	if (r->missing && r->opts.rotate_ns) {
 		if (err)
 			cli__fail(EXIT_RUNTIME, e);
 		err = err__set(e, -EIO, "%u of %u files could not be written: %" PRIu64 " samples are lost", r->missing,
@@ -391,6 +391,12 @@ static int record(struct run *r, struct err *e)
 	const char *why;
 	int err;
 
+	if (r->opts.rotate_ns) { /* the name tells when sampling begins, and getting ready took a second */
+		output__abandon(take_ptr(r->output));
+		err = open_output(r, e);
+		if (err)
+			return err;
+	}
 	r->start_ns = clock_ns(CLOCK_MONOTONIC);
 	progress__init(&r->progress, !r->opts.quiet && !r->opts.no_progress);
 	if (!r->opts.quiet)
@@ -413,13 +419,15 @@ static int good_status(const struct run *r)
 	return r->child.ended ? child__exit_code(&r->child) : EXIT_OK;
 }
 
-/* What is not permitted can be seen in whole by another command. */
+/* What is not permitted can be seen in whole by another command; a descriptor for each CPU, and more, may be too many. */
 static int fail(enum exit_status status, struct err *e)
 {
 	size_t n = strlen(e->text);
 
 	if (status == EXIT_FORBIDDEN && !strstr(e->text, "pybpf check"))
 		snprintf(e->text + n, sizeof(e->text) - n, "; `pybpf check` tells what is missing");
+	else if (e->code == -EMFILE)
+		snprintf(e->text + n, sizeof(e->text) - n, "; raise the limit (ulimit -n)");
 	return cli__fail(status, e);
 }
 
