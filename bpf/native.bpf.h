@@ -17,6 +17,7 @@
 
 #define NATIVE_BATCH     16   /* steps for each call of native_batch */
 #define STACK_WINDOW     2048 /* bytes of stack copied at once */
+#define NR_RT_SIGRETURN  15   /* x86-64: arch/x86/entry/syscalls/syscall_64.tbl */
 #define SEARCH_STEPS     16   /* halvings: of up to 65535 mappings, and of the rows of a page */
 
 /* Copies the stack from `addr` on into s->buf, less of it near its end. 0 or -EFAULT. */
@@ -70,8 +71,9 @@ static __always_inline void native__begin(struct scratch *s)
 	/*
 	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
 	 * its function, as that of __restore_rt is. Elsewhere (orig_ax is negative then) it is a function called by `call *%rcx`.
+	 * rt_sigreturn, which __restore_rt calls, restores rcx before the address.
 	 */
-	s->native.inexact = s->regs[11] == s->regs[16] && (__s64)s->regs[15] >= 0;
+	s->native.inexact = (__s64)s->regs[15] >= 0 && (s->regs[11] == s->regs[16] || s->regs[15] == NR_RT_SIGRETURN);
 #pragma unroll
 	for (unsigned int i = 0; i < sizeof(order); i++)
 		by_dwarf[i] = s->regs[order[i]];
