@@ -121,6 +121,15 @@ static __always_inline __u64 task__start_time(void)
 	return BPF_CORE_READ(task, group_leader, start_boottime);
 }
 
+/*
+ * How often the task and those that it was forked from have called exec. The address of an mm_struct does not tell two
+ * programs of a process apart: that of the last but one may be used again. fs/exec.c counts up before the hook of exec runs.
+ */
+static __always_inline __u64 task__execs(struct task_struct *task)
+{
+	return BPF_CORE_READ(task, self_exec_id);
+}
+
 /* The inode's change time moved twice: struct i_ctime; __i_ctime from 6.6 (13bc24457850); two numbers from
  * 6.11 (3aa63a569c64). */
 struct timespec64___inode {

@@ -72,10 +72,15 @@ static __always_inline void file__announce(const struct file_key *key, const str
 	r->type = REC_FILE;
 	r->pid = pid;
 	r->key = *key;
-	r->mm = p->mm;
-	r->start_time = p->start_time;
+	r->identity = p->identity;
 	/* at once: the process may be gone in a few milliseconds */
 	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+}
+
+/* Who is meant by all records: p->start_time is there. */
+static __always_inline void proc__identify(struct proc_info *p, __u32 pid, struct task_struct *task)
+{
+	p->identity = mix(mix(p->start_time, pid), task__execs(task));
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -108,6 +113,7 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	twin = *p;
 	twin.start_time = child->start_boottime;
 	twin.mm = (__u64)child->mm;
+	proc__identify(&twin, pid, child);
 	twin.flags &= ~(PROC_INTRODUCED | PROC_NAMELESS);
 	if (twin.state == PROC_WANTED || twin.state == PROC_UNWANTED)
 		twin.state = PROC_NEW;
@@ -121,12 +127,6 @@ int BPF_PROG(on_fork, struct task_struct *parent, struct task_struct *child)
 	return 0;
 }
 
-/* Tells this program in this process from every other one. */
-static __always_inline __u64 proc__identity(const struct proc_info *p, __u32 pid)
-{
-	return mix(mix(p->start_time, pid), p->mm);
-}
-
 /* The end of a program; p is NULL when it was never met. One that finds no room is found by user space's own search. */
 static __always_inline void life__emit(const struct proc_info *p, __u32 pid, __u32 type)
 {
@@ -136,7 +136,7 @@ static __always_inline void life__emit(const struct proc_info *p, __u32 pid, __u
 		return;
 	r->type = type;
 	r->pid = pid;
-	r->identity = p ? proc__identity(p, pid) : 0;
+	r->identity = p ? p->identity : 0;
 	r->start_time = p ? p->start_time : 0;
 	r->time = bpf_ktime_get_ns();
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
@@ -158,8 +158,9 @@ int BPF_PROG(on_exec, struct task_struct *task)
 		return 0;
 	fresh.start_time = task->group_leader->start_boottime;
 	fresh.mm = (__u64)task->mm;
+	proc__identify(&fresh, pid, task);
 	old = bpf_map_lookup_elem(&procs, &pid);
-	if (old && old->flags & PROC_INTRODUCED && old->mm != fresh.mm)
+	if (old && old->flags & PROC_INTRODUCED && old->identity != fresh.identity)
 		life__emit(old, pid, REC_EXEC);
 	exe = BPF_CORE_READ(task, mm, exe_file);
 	info = exe ? file__lookup(exe, &key) : NULL;
@@ -340,6 +341,7 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 		/* described by user space, which can't know these */
 		p->start_time = start_time;
 		p->mm = task->mm;
+		proc__identify(p, pid, (void *)bpf_get_current_task());
 	}
 	/* of an earlier process with this pid, or of the program before exec; a process that ends has no mm any more */
 	if (start_time != p->start_time || (task->mm && task->mm != p->mm))

@@ -348,7 +348,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 
 	s->pid = task->pid;
 	s->cpu = cpu;
-	s->identity = proc__identity(p, s->pid);
+	s->identity = p->identity;
 	s->proc_flags = 0;
 	s->count = 0;
 	s->leaf = 0;

@@ -186,8 +186,9 @@ enum proc_flag {
 #define PROC_VOLATILE_EPOCH(flags) ((flags) >> PROC_VOLATILE_SHIFT)
 
 struct proc_info {
-	__u64 start_time; /* of the group leader, boot-time ns: with the pid, the process's identity */
+	__u64 start_time; /* of the group leader, boot-time ns */
 	__u64 mm;         /* address of its mm_struct: another one after exec */
+	__u64 identity;   /* tells this program in this process from every other one, also from those before exec */
 	__u32 state;
 	__u32 flags;
 	__u32 layout;
@@ -444,8 +445,7 @@ struct rec_file {
 	__u32 type;
 	__u32 pid;
 	struct file_key key;
-	__u64 mm; /* identity of the address space and of the process, for proc_info */
-	__u64 start_time;
+	__u64 identity; /* of the program that waits for it */
 };
 
 /*
@@ -465,7 +465,7 @@ PYBPF_ASSERT_SIZE(struct py_layout, 92);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct tstate_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 80);
-PYBPF_ASSERT_SIZE(struct proc_info, 72);
+PYBPF_ASSERT_SIZE(struct proc_info, 80);
 PYBPF_ASSERT_SIZE(struct unwind_mapping, 32);
 PYBPF_ASSERT_SIZE(struct unwind_table_info, 24);
 PYBPF_ASSERT_SIZE(struct unwind_page, 8);
@@ -474,7 +474,7 @@ PYBPF_ASSERT_SIZE(struct rec_stack, 40);
 PYBPF_ASSERT_SIZE(struct rec_code, 80);
 PYBPF_ASSERT_SIZE(struct rec_proc, 80);
 PYBPF_ASSERT_SIZE(struct rec_thread, 40);
-PYBPF_ASSERT_SIZE(struct rec_file, 40);
+PYBPF_ASSERT_SIZE(struct rec_file, 32);
 PYBPF_ASSERT_SIZE(struct rec_life, 32);
 PYBPF_ASSERT_SIZE(struct py_entry, 16);
 PYBPF_ASSERT_SIZE(struct rec_rest, 352);

@@ -72,6 +72,37 @@ def test_vfork_and_exec_of_another_python(any_python, tmp_path):
     assert len(with_child) == 10 and all(str(script) in label for label in with_child), with_child
 
 
+# fork, exec, and exec again, as by `#!/usr/bin/env python3`: the kernel likes to use the first address space's memory for the third.
+TWICE = """\
+import os, sys, time
+def spin(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+def before(): spin(0.01)
+def after(): spin(0.03)
+if len(sys.argv) > 1:
+    after()
+    sys.exit()
+os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+for n in range(30):
+    if not os.fork():
+        before()
+        os.execv("/usr/bin/env", ["env", sys.executable, __file__, "again"])
+    os.wait()
+"""
+
+
+def test_two_programs_in_a_row_in_a_child(any_python, tmp_path):
+    script = tmp_path / "twice.py"
+    script.write_text(TWICE)
+    result = harness.record("-s", "-r", 1000, output=tmp_path / "out.raw", command=any_python.command + [script])
+    assert result.status == 0, result
+    assert all(str(script) in stack[0] for stack, _ in result.stacks), result.stacks
+    for name, ends in ("after", True), ("before", False):
+        processes = {stack[0] for stack, _ in result.stacks if name in harness.names(stack)}
+        assert len(processes) == 30 and all(label.endswith(' again"') == ends for label in processes), processes
+
+
 # Another program than what sent its records is there when they are read: its parent stops pybpf meanwhile, which is its own.
 BECOMES = """\
 import os, signal, subprocess, sys, time

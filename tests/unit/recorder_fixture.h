@@ -35,10 +35,10 @@ const struct interp *interps__get(const struct interps *x, uint32_t layout)
 	return layout == 3 ? &interp : NULL;
 }
 
-bool interps__is_python(const struct interps *x, uint32_t pid)
+bool interps__is_python(const struct interps *x, uint64_t identity)
 {
 	(void)x;
-	return pid == PID;
+	return identity == 1;
 }
 
 /* ---- records */

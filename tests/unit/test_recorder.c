@@ -160,7 +160,7 @@ static void test_before_the_layout(void **state)
 	begin(&f);
 	recorder__sample(f.recorder, &s);
 	assert_string_equal(last(&f), "|[truncated: layout_pending]|layout_pending");
-	s.pid = PID + 1; /* which turned out to be no Python */
+	s.identity = 2; /* the program that the process ran before, which turned out to be no Python */
 	recorder__sample(f.recorder, &s);
 	recorder__counts(f.recorder, &counts);
 	assert_int_equal(counts.taken, 1);

@@ -43,7 +43,7 @@ struct interps {
 	size_t noticed;
 	struct vec(struct unchecked) unchecked;
 	struct hmap sources; /* ways to a thread's state that were found to be right */
-	struct hmap asked; /* pid that the kernel asked about -> whether it is Python; of the last few seconds */
+	struct hmap asked; /* identity of a program that the kernel asked about -> whether it is Python; of the last few seconds */
 };
 
 struct interps *interps__new(struct kernel *k)
@@ -403,12 +403,12 @@ void interps__on_file(struct interps *x, const struct rec_file *r)
 		describe_exe(x, &r->key, file);
 	if (x->asked.len >= MAX_ASKED)
 		hmap__free(&x->asked);
-	hmap__put(&x->asked, r->pid, file || pyfiles__is_linked(x->files, &r->key, NULL));
+	hmap__put(&x->asked, r->identity, file || pyfiles__is_linked(x->files, &r->key, NULL));
 }
 
-bool interps__is_python(const struct interps *x, uint32_t pid)
+bool interps__is_python(const struct interps *x, uint64_t identity)
 {
-	uint64_t *answer = hmap__get(&x->asked, pid);
+	uint64_t *answer = hmap__get(&x->asked, identity);
 
 	return answer && *answer;
 }

@@ -69,8 +69,8 @@ int interps__find(struct interps *x, uint32_t pid, struct pyproc *out);
 /* Publishes a process that runs no Python, for its native and kernel frames. 0 or -errno. */
 int interps__publish_native(struct interps *x, uint32_t pid);
 
-/* Whether a process that the kernel asked about turned out to run Python. */
-bool interps__is_python(const struct interps *x, uint32_t pid);
+/* Whether a program that the kernel asked about turned out to be Python. */
+bool interps__is_python(const struct interps *x, uint64_t identity);
 
 /* Whether the process runs Python: 1, 0, or -ENOTSUP with the reason in *e; -ESRCH when it is gone. */
 int interps__check_pid(struct interps *x, uint32_t pid, struct err *e);

@@ -151,7 +151,7 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 int recorder__sample(struct recorder *r, const struct rec_sample *s)
 {
 	if (s->outcome == PYBPF_LAYOUT_PENDING) {
-		if (!interps__is_python(r->interps, s->pid))
+		if (!interps__is_python(r->interps, s->identity))
 			return 0; /* some other program that had not been looked at yet */
 		r->counts.taken++;
 	}
