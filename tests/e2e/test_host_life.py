@@ -103,6 +103,75 @@ def test_two_programs_in_a_row_in_a_child(any_python, tmp_path):
         assert len(processes) == 30 and all(label.endswith(' again"') == ends for label in processes), processes
 
 
+# What libffi does with the pages of its trampolines, where it is part of the interpreter's file.
+ONCE_MORE = """
+import mmap, sys
+ready()
+hear()
+for line in open("/proc/self/maps"):
+    words = line.split()
+    if "x" in words[1] and len(words) > 5 and ("libpython3" in words[5] or words[5] == sys.executable):
+        with open(words[5], "rb") as f:
+            kept = mmap.mmap(f.fileno(), 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC, offset=int(words[2], 16) + 8192)
+        say("mapped")
+        break
+def spin():
+    while True: sum(range(300))
+spin()
+"""
+
+
+@pytest.mark.parametrize("kind", ["any", "system"])  # mostly one with a libpython, and one without
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_a_part_of_the_interpreter_is_mapped_once_more(when, kind, any_python, target, tmp_path):
+    path = any_python.path if kind == "any" else "/usr/bin/python3"
+    program = target([os.path.realpath(path)], ONCE_MORE)
+
+    def go():
+        program.say("go")
+        assert program.hear() == "mapped"
+
+    if when == "before":
+        go()
+    with harness.Recording("--all-python", "-r", 500, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        if when == "during":
+            go()
+        harness.wait_busy(program.pid, 0.3)
+        result = recording.stop()
+    mine = of(result, program.pid)
+    hits, samples = harness.share(mine, "spin", leaf=False)
+    assert hits >= 0.9 * samples > 80, (hits, samples, mine[:4])
+
+
+# What is told of a process's mappings is read when another program has taken its place, which is no Python.
+LEAVES = """\
+import os, signal, subprocess, sys, time
+if len(sys.argv) > 2:
+    os.execv("/bin/sh", ["/bin/sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done"])
+os.kill(os.getppid(), signal.SIGSTOP)
+child = subprocess.Popen([sys.argv[1], "-S", "-E", __file__, sys.argv[1], "child"])
+try:
+    while open("/proc/%d/comm" % child.pid).read() != "sh\\n": time.sleep(0.01)
+finally:
+    os.kill(os.getppid(), signal.SIGCONT)
+child.wait()
+for i in range(3000000): pass
+"""
+
+
+def test_a_program_that_is_no_python_takes_its_place(any_python, tmp_path):
+    copy = harness.interpreters.select()
+    pythons = [i for i in harness.interpreters.select() if not i.root]
+    script = tmp_path / "leaves.py"
+    script.write_text(LEAVES)
+    for python in pythons[-1], pythons[0]:
+        result = harness.record("-s", "-r", 1000, output=tmp_path / "out.raw",
+                                command=any_python.command + [script, os.path.realpath(python.path)])
+        assert result.status == 0 and result.samples > 50, result
+        assert not [stack for stack, _ in result.stacks if "/bin/sh" in stack[0]], result.stacks[:5]
+
+
 # Another program than what sent its records is there when they are read: its parent stops pybpf meanwhile, which is its own.
 BECOMES = """\
 import os, signal, subprocess, sys, time

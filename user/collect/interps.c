@@ -179,9 +179,20 @@ static int describe_exe(struct interps *x, const struct file_key *key, const str
 	return kernel__describe_file(x->kernel, key, &info);
 }
 
+/* Whether the kernel has found the process's interpreter by itself. */
+static bool is_found(struct interps *x, const struct pyproc *p)
+{
+	struct proc_info now;
+
+	if (kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) || now.state == PROC_PENDING)
+		return false;
+	return now.runtime == p->runtime ||
+	       (now.runtime && !(now.flags & (PROC_UNSUPPORTED | PROC_LINKED | PROC_NATIVE_ONLY)));
+}
+
 static int publish(struct interps *x, const struct pyproc *p)
 {
-	struct proc_info info, now;
+	struct proc_info info;
 	struct file_info file;
 	int err = describe_python(x, &p->file->key, p->file, &file);
 
@@ -190,9 +201,8 @@ static int publish(struct interps *x, const struct pyproc *p)
 	layouts__judge(x->layouts, p->file);
 	if (x->found)
 		x->found(x->found_arg, (uint32_t)p->pid);
-	if (!kernel__lookup_process(x->kernel, (uint32_t)p->pid, &now) && now.state != PROC_PENDING &&
-	    now.runtime == p->runtime)
-		return 0; /* the kernel was faster */
+	if (is_found(x, p))
+		return 0; /* it was faster */
 	info = (struct proc_info){.state = PROC_NEW, .layout = file.layout};
 	pyproc__source(p, &info);
 	err = kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
@@ -413,10 +423,26 @@ bool interps__is_python(const struct interps *x, uint64_t identity)
 	return answer && *answer;
 }
 
+static bool is_mapped(const struct sideband_mmap *m)
+{
+	struct proc_maps *maps;
+	struct proc_map map;
+	bool found = false;
+
+	if (proc_maps__open((pid_t)m->pid, &maps, NULL))
+		return false;
+	while (!found && proc_maps__next(maps, &map) > 0)
+		found = map.start == m->map.start && map.ino == m->map.ino && map.dev == m->map.dev;
+	proc_maps__close(maps);
+	return found;
+}
+
 void interps__on_mmap(struct interps *x, const struct sideband_mmap *m)
 {
 	const struct pyfile *file = NULL;
+	struct proc_info before;
 	struct pyproc p;
+	bool found, known;
 
 	if (!m->map.ino || pyfiles__get(x->files, (pid_t)m->pid, &m->map, &file, NULL) || !file)
 		return;
@@ -427,5 +453,15 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m)
 	if (pyfile__bias(file, m->map.start, m->map.offset, &p.bias))
 		return;
 	p.runtime = p.bias + file->binary.runtime;
+	found = is_found(x, &p);
+	known = !kernel__lookup_process(x->kernel, m->pid, &before);
 	publish(x, &p);
+	/* The record may be of the program before: the kernel puts a new one in the place of what it finds, but not of what comes
+	 * after that. */
+	if (found || is_mapped(m))
+		return;
+	if (known)
+		kernel__publish_process(x->kernel, m->pid, &before, false);
+	else
+		kernel__forget_process(x->kernel, m->pid);
 }

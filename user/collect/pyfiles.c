@@ -138,21 +138,23 @@ int pyfile__bias(const struct pyfile *f, uint64_t map_start, uint64_t map_offset
 {
 	const uint64_t page = ~((uint64_t)sysconf(_SC_PAGESIZE) - 1);
 	const struct pyfile_text *in = NULL;
+	int part = 1;
 
 	for (size_t i = 0; i < f->text_count; i++) {
 		const struct pyfile_text *t = &f->text[i];
 
 		if (map_offset == (t->offset & page)) {
 			in = t;
+			part = 0;
 			break;
 		}
-		if (map_offset >= t->offset && map_offset < t->offset + t->size) /* a part of its mapping */
+		if (map_offset >= t->offset && map_offset < t->offset + t->size)
 			in = t;
 	}
 	if (!in)
 		return -ENOENT;
 	*bias = map_start - (in->vaddr + map_offset - in->offset);
-	return 0;
+	return part;
 }
 
 /* Looks into a file. *out is NULL when there is no Python in it. */

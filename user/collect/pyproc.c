@@ -77,6 +77,7 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 	struct proc_stat st;
 	struct proc_map map;
 	struct err denied = {0};
+	bool part = false; /* the best one is told by a part of its mapping */
 	int err;
 
 	err = proc__stat(pid, &st);
@@ -91,6 +92,7 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 		const struct pyfile *file;
 		struct err why = {0};
 		struct pyproc p;
+		int is_part;
 
 		if (!map.exec || !map.ino)
 			continue;
@@ -98,7 +100,7 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 		err = pyfiles__get(files, pid, &map, &file, &why);
 		if (err == -EACCES || err == -EPERM)
 			denied = why;
-		if (err || !file || file == best.file)
+		if (err || !file || (file == best.file && !part))
 			continue;
 		p = (struct pyproc){
 			.pid = pid,
@@ -108,12 +110,15 @@ int pyproc__find(struct pyfiles *files, pid_t pid, struct pyproc *out, struct er
 			.map_end = map.end,
 			.map_offset = map.offset,
 		};
-		if (pyfile__bias(file, map.start, map.offset, &p.bias))
+		is_part = pyfile__bias(file, map.start, map.offset, &p.bias);
+		if (is_part < 0 || (is_part && file == best.file))
 			continue;
 		p.runtime = p.bias + file->binary.runtime;
 		p.started = has_started(&p);
-		if (better(&p, &best))
+		if (file == best.file || better(&p, &best)) {
 			best = p;
+			part = is_part;
+		}
 	}
 	proc_maps__close(maps);
 	if (err < 0)

@@ -44,7 +44,11 @@ struct pyfile {
 	size_t text_count;
 };
 
-/* The load address (what to add to link-time addresses) that an executable mapping of the file tells. 0 or -ENOENT. */
+/*
+ * The load address (what to add to link-time addresses) that an executable mapping of the file tells. 0; 1 when it begins inside of
+ * a segment: part of a segment's mapping, or pages that somebody has mapped once more elsewhere, as libffi does with those of its
+ * trampolines (src/tramp.c), which are in the interpreter's file where libffi is linked into it; -ENOENT.
+ */
 int pyfile__bias(const struct pyfile *f, uint64_t map_start, uint64_t map_offset, uint64_t *bias);
 
 struct pyfiles;
