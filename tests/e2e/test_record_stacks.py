@@ -95,3 +95,14 @@ def test_a_thread_without_the_gil_keeps_its_stack(python, target, record):
     for name, mark in ("hashing", "# hash"), ("packing", "# pack"):
         lines = by_leaf[name]
         assert lines.get(program.line_of(mark), 0) >= 0.95 * sum(lines.values()), by_leaf
+
+
+@pytest.mark.versions((3, 8), (3, 12))
+def test_a_module_begins_with_its_file(python, tmp_path):
+    """Whatever comes before its first statement. Code objects disagree between versions."""
+    script = tmp_path / "program.py"
+    script.write_text("# two\n# lines\nimport time\nend = time.process_time() + 0.1\nwhile time.process_time() < end:\n    pass\n")
+    result = harness.record("-F", "-r", 1000, output=tmp_path / "out.raw", command=python.command + [script])
+    assert result.status == 0, result
+    ours = [label for stack, _ in result.stacks for label in stack if "program.py" in label]
+    assert ours and set(ours) == {"<module> (program.py:1)"}, ours

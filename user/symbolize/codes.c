@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/vec.h"
@@ -94,6 +95,16 @@ static uint32_t positive(int32_t n)
 	return n > 0 ? (uint32_t)n : 0;
 }
 
+/* A module begins with its file; until 3.9 its code object names the line of its first statement. */
+static uint32_t first_line(const struct codes *c, const struct code *code)
+{
+	static const char module[] = "<module>";
+	size_t n;
+	const char *name = profile__string(c->profile, code->name, &n);
+
+	return n == sizeof(module) - 1 && !memcmp(name, module, n) ? 1 : positive(code->first_line);
+}
+
 int64_t codes__frame(struct codes *c, uint32_t id, int64_t offset)
 {
 	uint64_t key = hash__combine(id, (uint64_t)offset), *known = hmap__get(&c->frames, key);
@@ -109,7 +120,7 @@ int64_t codes__frame(struct codes *c, uint32_t id, int64_t offset)
 	frame.name = code->name;
 	frame.file = code->file;
 	frame.short_file = code->short_file;
-	frame.first_line = positive(code->first_line);
+	frame.first_line = first_line(c, code);
 	frame.line = positive(at.line);
 	frame.end_line = positive(at.end_line);
 	frame.column = positive(at.column);
