@@ -75,11 +75,12 @@ static void test_proof_ends(void **state)
 {
 	struct pyrt_layout l = *pyrt_layout__row(14);
 	struct ring *ring = ring__new(&l);
+	unsigned int failures = 0;
 	char why[256] = "";
 
 	(void)state;
-	pyrt__prove(&ring->reader, getpid(), &l, AT(RUNTIME), why, sizeof(why));
-	assert_in_range(ring->reads, 1000, 2 * READS); /* a read of another width is not counted */
+	pyrt__prove(&ring->reader, getpid(), &l, AT(RUNTIME), &failures, why, sizeof(why));
+	assert_in_range(ring->reads, 1, 2 * READS); /* a read of another width is not counted; it may give up at the first ring */
 	free(ring);
 }
 
