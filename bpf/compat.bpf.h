@@ -113,6 +113,29 @@ static __always_inline __u64 task__user_sp(const __u64 *interrupted)
 	return sp;
 }
 
+#define PF_IO_WORKER   0x10   /* include/linux/sched.h, from 5.12 on; before that the bit is another's */
+#define PF_USER_WORKER 0x4000 /* from 6.4 (54e6842d0775) on */
+
+/*
+ * Whether the running thread works for its process in the kernel only, as io_uring's and vhost's do. It has the thread pointer of
+ * the one that made it, but no registers of user space: arch/x86/kernel/process.c and arch/arm64/kernel/process.c, copy_thread.
+ */
+static __always_inline bool task__is_worker(const __u64 *interrupted)
+{
+	__u32 flags;
+
+	if (HAVE_TASK_BTF) {
+		struct task_struct *task = bpf_get_current_task_btf();
+
+		flags = task->flags;
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		flags = BPF_CORE_READ(task, flags);
+	}
+	return flags & (PF_IO_WORKER | PF_USER_WORKER) && !task__user_sp(interrupted);
+}
+
 /* When the running process started (its group leader), boot-time ns. */
 static __always_inline __u64 task__start_time(void)
 {

@@ -52,8 +52,10 @@ static __always_inline void proc__from_file(struct proc_info *p, const struct fi
 /* That in its executable. fs/binfmt_elf.c: start_code is where the lowest executable segment was loaded. */
 static __always_inline void proc__from_exe(struct proc_info *p, const struct file_info *f, __u64 start_code)
 {
-	p->state = PROC_NEW;
 	proc__from_file(p, f, start_code - f->text_start);
+	/* last, for other threads that are sampled meanwhile */
+	barrier();
+	p->state = PROC_NEW;
 }
 
 #include "library.bpf.h"

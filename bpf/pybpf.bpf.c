@@ -12,7 +12,6 @@
 #define E2BIG   7
 #define EAGAIN  11
 #define EFAULT  14
-#define VM_EXEC 0x4 /* include/linux/mm.h */
 
 #include "pybpf/abi.h"
 #include "hash.bpf.h"
@@ -313,11 +312,11 @@ static __always_inline bool sample__is_early(struct scratch *s, struct proc_info
 }
 
 /* The frames behind the Python ones. ctx: struct bpf_perf_event_data, of which only the registers are read. */
-static __always_inline void sample__native(struct scratch *s, void *ctx, __u32 cpu)
+static __always_inline void sample__native(struct scratch *s, void *ctx, bool user, __u32 cpu)
 {
 	const __u64 *interrupted = ctx;
 
-	if (cfg_native && s->native_outcome == PYBPF_OK)
+	if (cfg_native && user && s->native_outcome == PYBPF_OK)
 		native__walk(s, cpu);
 	if (cfg_kernel && !REGS_FROM_USER(interrupted))
 		kernel__append(s, bpf_get_stack(ctx, s->kernel_ips, PYBPF_MAX_KERNEL * 8, 0));
@@ -344,6 +343,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 {
 	__u64 stack = 0, id = (__u64)task->pid << 32 | task->tid;
 	struct proc_info *p = &s->known;
+	bool user; /* whether it has frames of user space */
 	int outcome;
 
 	s->pid = task->pid;
@@ -371,7 +371,8 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	if (p->flags & PROC_LISTED) /* user space looks for new threads' states at once */
 		s->unannounced = cfg_wakeup_bytes;
 	emit__thread(s, id);
-	if (cfg_native && task->mm) {
+	user = task->mm && !task__is_worker((const __u64 *)ctx);
+	if (cfg_native && user) {
 		/* also for the walk of Python's frames, which tells by the stack pointer what lies on the stack */
 		if (task__user_regs((const __u64 *)ctx, s->regs))
 			s->native_outcome = PYBPF_NATIVE_FAULT;
@@ -382,7 +383,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		outcome = PYBPF_EXITING;
 	else if (p->flags & PROC_UNSUPPORTED)
 		outcome = PYBPF_UNSUPPORTED;
-	else if (p->flags & PROC_NATIVE_ONLY)
+	else if (p->flags & PROC_NATIVE_ONLY || !user)
 		outcome = PYBPF_NO_PYTHON;
 	else
 		outcome = sample__python(s, (const __u64 *)ctx, task, id, cpu);
@@ -390,7 +391,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		return;
 	s->shared.taken++;
 	if ((cfg_native || cfg_kernel) && task->mm)
-		sample__native(s, ctx, cpu);
+		sample__native(s, ctx, user, cpu);
 	s->outcome = outcome;
 	if (s->count || s->native_count || s->kernel_count) {
 		stack = stack__intern(s, p, cpu);
