@@ -16,7 +16,7 @@
 #define FRAME_MAX     160 /* bytes of a frame that layouts may reach */
 #define CODE_MAX      248 /* bytes of a code object that layouts may reach */
 #define FRAMES_ROOM   (PYBPF_MAX_FRAMES + WALK_BATCH + PYBPF_MAX_NATIVE + PYBPF_MAX_KERNEL + 1)
-#define MAX_ENTRIES   1024 /* calls from C into Python that one stack may have to be merged with native frames */
+#define MAX_ENTRIES   1024 /* one more than calls from C into Python that a stack may have to be merged with native frames */
 #define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
 #define NO_FRAME      (~0ull)
 /* Owners of frames (internal/pycore_frame.h, enum _frameowner): those on the data stack, and in the heap. */
@@ -95,7 +95,6 @@ struct scratch {
 	__u32 native_count, kernel_count;
 	__u32 native_outcome;
 	__u32 entry_next, entry_count;
-	__u32 entry_lost; /* some did not fit */
 	__u32 space_pid, space_generation; /* whose `space` is */
 	struct unwind_space space;
 	struct unwind_mapping map; /* the last one that was found */

@@ -278,11 +278,6 @@ __noinline int native_batch(__u32 cpu)
 		s->hash = mix(mix(s->hash, n ? pc : 0), cut);
 		if (outcome == PYBPF_NO_PYTHON)
 			return 1;
-		/* some entries could not be remembered: from here on nothing would be placed right */
-		if (!s->entry && s->entry_lost) {
-			s->native_outcome = PYBPF_NATIVE_DEPTH;
-			return 1;
-		}
 	}
 	return 0;
 }
@@ -308,10 +303,12 @@ static __always_inline void native__find_space(struct scratch *s, __u32 pid)
 /* The native stack, behind the Python frames in s->frames, from the registers in s on. Sets s->native_outcome. */
 static __always_inline void native__walk(struct scratch *s, __u32 cpu)
 {
+	/* those that there was no room for, and what comes behind the last, were written over the first: nothing could be placed */
+	if (s->entry_count >= MAX_ENTRIES) {
+		s->native_outcome = PYBPF_NATIVE_DEPTH;
+		return;
+	}
 	s->entry_next = 0;
-	s->entry_lost = s->entry_count > MAX_ENTRIES;
-	if (s->entry_lost)
-		s->entry_count = MAX_ENTRIES;
 	s->entry = native__next_entry(s);
 	s->buf_addr = 0;
 	s->buf_last = 0;

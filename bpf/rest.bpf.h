@@ -15,7 +15,7 @@ static __always_inline bool rest__is_wanted(struct scratch *s)
 {
 	struct unwind_space *space;
 
-	if ((s->native_outcome != PYBPF_NATIVE_PENDING && s->native_outcome != PYBPF_NATIVE_UNMAPPED) || s->entry_lost)
+	if (s->native_outcome != PYBPF_NATIVE_PENDING && s->native_outcome != PYBPF_NATIVE_UNMAPPED)
 		return false;
 	if (bpf_ringbuf_query(&ring, BPF_RB_AVAIL_DATA) > PYBPF_RING_NATIVE - PYBPF_RING_RESERVE)
 		return false;
