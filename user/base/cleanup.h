@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <dirent.h>
 
+/* What the attributes below call, with the address of a variable that may hold nothing: NULL, or a negative descriptor. */
 static inline void cleanup__free(void *p)
 {
 	free(*(void **)p);

@@ -14,6 +14,7 @@ struct str {
 	size_t len, cap;
 };
 
+/* Add to the end: bytes, a string, a character, what printf would write. 0, or -ENOMEM with s as it was. */
 int str__add(struct str *s, const char *bytes, size_t n);
 int str__adds(struct str *s, const char *cstr);
 int str__addc(struct str *s, char c);

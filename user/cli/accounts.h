@@ -9,6 +9,7 @@
 #include "export/export.h"
 #include "store/profile.h"
 
+/* Samples that were lost, or written with a marker: sums over all reasons. */
 uint64_t accounts__lost(const struct profile_accounts *a);
 uint64_t accounts__truncated(const struct profile_accounts *a);
 

@@ -76,6 +76,7 @@ enum exit_status cli__status_of(int code);
 /* Columns of the terminal behind a descriptor; 0: it is none. */
 size_t cli__terminal_width(int fd);
 
+/* Writes what `pybpf COMMAND --help` says to standard output. */
 void cli__help(const struct command *c);
 
 /* The invoking user under sudo: true and the ids where SUDO_UID and SUDO_GID are set and we are root. */

@@ -69,7 +69,6 @@ int collect__rotate(struct collect *c, struct profile **out, struct err *e);
 void collect__accounts(struct collect *c, struct profile_accounts *out);
 uint64_t collect__elapsed_ns(const struct collect *c);
 uint64_t collect__live_processes(const struct collect *c);
-uint32_t collect__cpus(const struct collect *c);
 /* What native stacks took; all zeros where there are none. */
 struct collect_native {
 	struct unwinds_counts tables;

@@ -235,11 +235,6 @@ uint64_t collect__live_processes(const struct collect *c)
 	return recorder__live(c->recorder);
 }
 
-uint32_t collect__cpus(const struct collect *c)
-{
-	return c->cpus;
-}
-
 void collect__native(const struct collect *c, struct collect_native *out)
 {
 	memset(out, 0, sizeof(*out));

@@ -48,6 +48,7 @@ struct bpf_program *kernel__tick_program(struct kernel *k);
 int kernel__add_target(struct kernel *k, uint32_t pid);
 void kernel__remove_target(struct kernel *k, uint32_t pid);
 
+/* Whether it was added, or is a child of one that was and is followed. */
 bool kernel__is_target(struct kernel *k, uint32_t pid);
 
 /* Makes a layout known, unproven; its index, one more than the last one's, goes to *index. 0, -ENOSPC when all are taken. */

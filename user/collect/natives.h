@@ -27,6 +27,7 @@ int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bo
 /* The frame of a kernel address, or -ENOMEM. */
 int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact);
 
+/* Whether frames of the evaluator are shown as they are, rather than left out where Python's stand for them. */
 bool natives__keeps_evaluator(const struct natives *n);
 /* Whether a return address lies in the evaluator, _PyEval_EvalFrameDefault, of CPython up to 3.10. */
 bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_t addr);

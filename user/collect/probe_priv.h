@@ -24,11 +24,13 @@ struct probe_trial {
 void privileges__read(struct privileges *p);
 bool privileges__has(const struct privileges *p, int cap);
 
+/* What `pybpf check` says of a probe, and how to get what is missing: each cut to its room. */
 void probe__detail(struct probe *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void probe__remedy(struct probe *p, const char *text);
 /* The first line of a small file without its end; "" when there is none. */
 void probe__read_line(const char *path, char *line, size_t size);
 
+/* Whether root's rights are there, and whether it is the initial pid namespace. */
 void probe__privileges(struct probe *p, struct probe_trial *t);
 void probe__pid_namespace(struct probe *p, struct probe_trial *t);
 

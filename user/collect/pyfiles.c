@@ -58,11 +58,6 @@ void pyfiles__free(struct pyfiles *files)
 	free(files);
 }
 
-const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos)
-{
-	return *pos < files->pythons.len ? files->pythons.data[(*pos)++] : NULL;
-}
-
 struct pyfile *pyfiles__own(struct pyfiles *files, const struct pyfile *file)
 {
 	vec__foreach(&files->pythons, it) {

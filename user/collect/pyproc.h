@@ -52,8 +52,8 @@ struct pyfile {
 int pyfile__bias(const struct pyfile *f, uint64_t map_start, uint64_t map_offset, uint64_t *bias);
 
 struct pyfiles;
-struct pyfiles *pyfiles__new(void);
-void pyfiles__free(struct pyfiles *files);
+struct pyfiles *pyfiles__new(void);         /* NULL when out of memory */
+void pyfiles__free(struct pyfiles *files); /* NULL is fine */
 
 /*
  * The file behind an executable mapping, looked into when it was not before or has changed since. *out is NULL when it
@@ -74,9 +74,6 @@ struct pyfile_linked {
 };
 /* Is it such a file, and one that was looked into? `out` may be NULL. */
 bool pyfiles__is_linked(const struct pyfiles *files, const struct file_key *key, struct pyfile_linked *out);
-
-/* Walks all Pythons found so far: start with *pos = 0; NULL at the end. */
-const struct pyfile *pyfiles__next(const struct pyfiles *files, size_t *pos);
 
 /* The interpreter of a process. */
 struct pyproc {

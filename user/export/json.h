@@ -22,6 +22,7 @@ struct json {
 	bool comma; /* the next value or key needs one before it */
 };
 
+/* Values one after the other; between the beginning and the end of an object each has a key before it. */
 void json__object(struct json *j);
 void json__end_object(struct json *j);
 void json__array(struct json *j);

@@ -45,6 +45,7 @@ int64_t codes__frame(struct codes *c, uint32_t code, int64_t offset);
 /* Whether frames of this code are the interpreter's own scaffolding, which Python itself does not show. */
 bool codes__hidden(const struct codes *c, uint32_t code);
 
+/* How many are interned: their ids are below. */
 uint32_t codes__count(const struct codes *c);
 
 #endif

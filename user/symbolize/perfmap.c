@@ -263,8 +263,3 @@ bool perfmap__has_jitdump(const struct perfmap *m)
 	close(fd);
 	return is_one;
 }
-
-size_t perfmap__memory(const struct perfmap *m)
-{
-	return sizeof(*m) + m->entries.cap * sizeof(struct entry) + m->names.cap;
-}

@@ -34,6 +34,4 @@ int perfmap__find(struct perfmap *m, uint64_t addr, const char **name);
  */
 bool perfmap__has_jitdump(const struct perfmap *m);
 
-size_t perfmap__memory(const struct perfmap *m); /* bytes held */
-
 #endif

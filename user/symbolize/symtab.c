@@ -403,11 +403,6 @@ int symtab__dynamic_name(struct elf *elf, uint32_t number, struct str *name)
 	return read_name(elf, names.offset, names.size, sym.st_name, name);
 }
 
-size_t symtab__count(const struct symtab *t)
-{
-	return t->functions.len;
-}
-
 size_t symtab__memory(const struct symtab *t)
 {
 	return sizeof(*t) + t->functions.cap * sizeof(*t->functions.data);

@@ -28,7 +28,6 @@ int symtab__find(const struct symtab *t, uint64_t addr, bool sized, struct str *
 /* The name of a symbol by its number in .dynsym, likewise. 0, -ENOENT, -EINVAL, -EIO, -ENOMEM. */
 int symtab__dynamic_name(struct elf *elf, uint32_t number, struct str *name);
 
-size_t symtab__count(const struct symtab *t);
 size_t symtab__memory(const struct symtab *t); /* bytes held */
 
 #endif

@@ -59,6 +59,7 @@ int elf__open_path(const char *path);
 int elf__open(int fd, struct elf **out, struct err *e);
 void elf__close(struct elf *elf);
 
+/* Valid as long as elf. */
 const struct elf_info *elf__info(const struct elf *elf);
 
 /* Program headers in file order. */

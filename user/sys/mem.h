@@ -35,7 +35,7 @@ int memory__open_process(pid_t pid, struct memory_reader **out, struct err *e);
 /* `n` bytes that stand at address `base`. The bytes stay the caller's. NULL when out of memory. */
 struct memory_reader *memory__from_buffer(uint64_t base, const void *bytes, size_t n);
 
-void memory__close(struct memory_reader *r);
+void memory__close(struct memory_reader *r); /* NULL is fine */
 
 /* All n bytes at addr. 0, -EFAULT when part of them is not mapped, or another -errno; buf may be partly written. */
 int memory__read(struct memory_reader *r, uint64_t addr, void *buf, size_t n);
@@ -43,6 +43,7 @@ int memory__read(struct memory_reader *r, uint64_t addr, void *buf, size_t n);
 /* As many of the n bytes at addr as are mapped. Returns how many, or -errno when not even one is. */
 ssize_t memory__read_some(struct memory_reader *r, uint64_t addr, void *buf, size_t n);
 
+/* A word, as memory__read; *value is untouched on failure. */
 int memory__read_u64(struct memory_reader *r, uint64_t addr, uint64_t *value);
 int memory__read_u32(struct memory_reader *r, uint64_t addr, uint32_t *value);
 

@@ -37,6 +37,7 @@ void unwind_cache__close(struct unwind_cache *c); /* NULL is fine */
  */
 int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_table **out, struct err *e);
 
+/* Since it was opened. */
 struct unwind_cache_stats {
 	size_t hits, misses, bytes_written;
 };

@@ -86,6 +86,7 @@ struct cfi_expr {
 	int64_t off, off2;
 };
 
+/* Reads the n bytes of an expression; one that is none of these is CFI_FORM_OTHER. */
 void cfi_expr__read(const uint8_t *bytes, size_t n, struct cfi_expr *out);
 
 struct cfi_where {
