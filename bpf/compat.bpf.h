@@ -25,6 +25,11 @@ struct task_view {
 #error "pybpf: no thread pointer for this architecture"
 #endif
 
+static __always_inline __u32 task__pid(void)
+{
+	return HAVE_TASK_BTF ? (__u32)bpf_get_current_task_btf()->tgid : bpf_get_current_pid_tgid() >> 32;
+}
+
 /* All but thread_pointer. */
 static __always_inline void task_view__current(struct task_view *v)
 {

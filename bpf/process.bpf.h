@@ -19,6 +19,22 @@ static __always_inline bool proc__is_target(__u32 pid)
 	return !cfg_filter_pids || bpf_map_lookup_elem(&pids, &pid);
 }
 
+/* A number in the code: loads of cfg_ variables are loads, though the verifier knows what they yield. */
+#define TARGET(n)                                                                                                    \
+	({                                                                                                           \
+		__u64 word;                                                                                          \
+		asm volatile("%0 = %1 ll" : "=r"(word) : "i"(PYBPF_TARGET_MARK + (n)));                              \
+		word;                                                                                                \
+	})
+
+/* False only where all targets are in the code, and this is none of them. */
+static __always_inline bool target__is_possible(__u32 pid)
+{
+	__u64 first = TARGET(0);
+
+	return first >> 32 || pid == first || pid == TARGET(1) || pid == TARGET(2) || pid == TARGET(3);
+}
+
 /* The description of a file, NULL when there is none or it is of an earlier content. */
 static __always_inline struct file_info *file__lookup(struct file *file, struct file_key *key)
 {

@@ -19,6 +19,8 @@
 #define PYBPF_NAME_MAX     2048 /* bytes of a name (as stored: 1, 2 or 4 a character) read in the kernel */
 #define PYBPF_LINETAB_MAX  8192 /* bytes of a line table read in the kernel */
 #define PYBPF_NO_OFFSET    0xffff
+#define PYBPF_FEW_TARGETS  4    /* so many pids may be part of the program's code: PYBPF_TARGET_MARK */
+#define PYBPF_TARGET_MARK  0x7069642d6d61726bull /* + 0 ... 3, in an instruction that user space puts a pid into; no pid has upper bits */
 /* hierarchy: PYBPF_CGROUP_V2, or the index of a v1 controller (the kernel's enum cgroup_subsys_id); id: of the kernfs node */
 #define PYBPF_CGROUP_V2    31
 #define PYBPF_CGROUP_KEY(hierarchy, id) ((__u64)(hierarchy) << 58 ^ (id))

@@ -144,6 +144,15 @@ def test_filters_together(any_python, target, cgroup, tmp_path):
         assert found == expected, (options, found, {"a": a.pid, "b": b.pid, "c": c.pid, "child": child})
 
 
+@pytest.mark.parametrize("several", [1, 2, 4, 5])
+def test_each_of_several_targets(any_python, target, several, tmp_path):
+    """Few are part of the program's code, many are looked up."""
+    wanted, other = [target(any_python, SPIN) for _ in range(several)], target(any_python, SPIN)
+    pids = ",".join(str(each.pid) for each in wanted)
+    found = sampled("--per-process", "-p", pids, busy=wanted + [other], output=tmp_path / "out.raw")
+    assert found == {each.pid for each in wanted}
+
+
 def test_an_idle_target_among_busy_programs(any_python, target, tmp_path):
     """Those that nobody asked for leave no trace: no sample, no record of any kind."""
     idle, busy = target(any_python, "ready()\nhear()\n"), [target(any_python, SPIN) for _ in range(os.cpu_count() + 1)]

@@ -86,7 +86,8 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 	struct kernel_config kernel = {
 		.rate_hz = config->rate_hz,
 		.tick_ns = clock__period(config->rate_hz),
-		.filter_pids = config->pid_count > 0,
+		.pids = config->pids,
+		.pid_count = config->pid_count,
 		.follow_children = config->follow_children,
 		.comm = config->comm,
 		.filter_uid = config->filter_uid,

@@ -82,7 +82,7 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 	skel->rodata->cfg_tick_ns = config->tick_ns;
 	skel->rodata->cfg_cpus = cpus;
 	skel->rodata->cfg_self = (uint32_t)getpid();
-	skel->rodata->cfg_filter_pids = config->filter_pids;
+	skel->rodata->cfg_filter_pids = config->pid_count > 0;
 	skel->rodata->cfg_follow_children = config->follow_children;
 	skel->rodata->cfg_filter_uid = config->filter_uid;
 	skel->rodata->cfg_uid = config->uid;
@@ -103,8 +103,36 @@ static void configure(struct pybpf_bpf *skel, const struct kernel_config *config
 	bpf_map__set_max_entries(skel->maps.scratches, cpus);
 	bpf_map__set_max_entries(skel->maps.samples, cpus * cpu_samples);
 	bpf_map__set_max_entries(skel->maps.tails, cpus);
-	if (!config->filter_pids)
+	if (!config->pid_count)
 		bpf_map__set_max_entries(skel->maps.pids, 1);
+}
+
+/*
+ * Puts the targets into the code of on_tick, where they cost nothing to look at (target__is_possible of bpf/process.bpf.h). What
+ * fails is an optimization: without it they are looked up. libbpf before 0.8 can't.
+ */
+static void write_targets(struct bpf_program *tick, const struct kernel_config *config)
+{
+#if LIBBPF_MAJOR_VERSION > 0 || LIBBPF_MINOR_VERSION >= 8
+	size_t n = bpf_program__insn_cnt(tick);
+	_cleanup_free_ struct bpf_insn *code = malloc(n * sizeof(*code));
+
+	if (!code || !config->pid_count || config->pid_count > PYBPF_FEW_TARGETS || config->follow_children)
+		return;
+	memcpy(code, bpf_program__insns(tick), n * sizeof(*code));
+	for (size_t i = 0; i + 1 < n; i++) {
+		uint64_t word = (uint64_t)(uint32_t)code[i + 1].imm << 32 | (uint32_t)code[i].imm;
+
+		if (code[i].code != (BPF_LD | BPF_IMM | BPF_DW) || word - PYBPF_TARGET_MARK >= PYBPF_FEW_TARGETS)
+			continue;
+		code[i].imm = (int32_t)config->pids[(word - PYBPF_TARGET_MARK) % config->pid_count];
+		code[i + 1].imm = 0;
+	}
+	bpf_program__set_insns(tick, code, n);
+#else
+	(void)tick;
+	(void)config;
+#endif
 }
 
 static int map_buffers(struct kernel *k, struct err *e)
@@ -161,6 +189,7 @@ int kernel__load(const struct kernel_config *config, struct kernel **out, struct
 	k->cpus = err > 0 ? (uint32_t)err : 1;
 	k->cpu_samples = samples_room(config->rate_hz);
 	configure(k->skel, config, k->cpus, k->cpu_samples);
+	write_targets(k->skel->progs.on_tick, config);
 	err = pybpf_bpf__load(k->skel);
 	if (err) {
 		err = load_error(e, err);

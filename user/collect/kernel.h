@@ -19,7 +19,8 @@ struct kernel;
 struct kernel_config {
 	uint32_t rate_hz;      /* samples a second and CPU */
 	uint64_t tick_ns;      /* period of the clocks: clock__period */
-	bool filter_pids;      /* only processes added by kernel__add_target */
+	const uint32_t *pids;  /* only processes added by kernel__add_target: these, and others with follow_children */
+	size_t pid_count;      /* 0: any */
 	bool follow_children;  /* children of these too */
 	const char *comm;      /* NULL: any; cut to 15 bytes as the kernel does */
 	bool filter_uid;
