@@ -48,7 +48,7 @@ struct scratch {
 	__u64 jiffies_clock; /* `clock` at that moment */
 	__u64 jiffies_ns;    /* and the time */
 	__u64 last_thread; /* pid and tid whose name was told */
-	__u64 own_thread, own_state; /* a thread likewise, and its first PyThreadState */
+	__u64 own_thread, own_program, own_state; /* a thread likewise, its identity, and its first PyThreadState */
 	__u32 last_epoch;
 	/* the process, for the global functions that take scalars only */
 	__u64 identity; /* seed that makes hashes of two processes differ */
@@ -66,6 +66,8 @@ struct scratch {
 	__u64 stop;  /* frame that proves the end of the chain (3.15), or 0 */
 	__u64 buf_addr;
 	__u64 buf_last; /* highest offset in buf at which a whole frame lies */
+	__u64 refilled; /* <= 3.10: the frame that buf was filled for */
+	__u64 objects_below; /* <= 3.10: how much memory below a frame is read with it */
 	__u64 inner;    /* all ones once the innermost frame has been passed */
 	__u64 instr_mask;
 	__u64 innermost; /* the frame that the walk began at */
@@ -81,12 +83,6 @@ struct scratch {
 	__u32 outcome;
 	__u32 done;
 	__u32 retries; /* walks in a row that did not close */
-	struct py_layout lay;
-	__u8 object[256] __attribute__((aligned(8))); /* both are read by words */
-	__u8 buf[PAGE_BYTES + 272] __attribute__((aligned(8)));
-	struct rec_stack stack;
-	/* Directly behind stack: the record is sent in one piece. A batch may run over the limit before that is noticed. */
-	struct raw_frame frames[FRAMES_ROOM];
 	/* the native walk: registers of the frame that it stands at */
 	struct unwind_regs native;
 	__u64 native_leaf;    /* innermost address */
@@ -97,6 +93,12 @@ struct scratch {
 	__u32 entry_next, entry_count;
 	__u32 space_pid, space_generation; /* whose `space` is */
 	struct unwind_space space;
+	struct py_layout lay;
+	__u8 object[256] __attribute__((aligned(8))); /* both are read by words */
+	__u8 buf[PAGE_BYTES + 272] __attribute__((aligned(8)));
+	struct rec_stack stack;
+	/* Directly behind stack: the record is sent in one piece. A batch may run over the limit before that is noticed. */
+	struct raw_frame frames[FRAMES_ROOM];
 	struct unwind_mapping map; /* the last one that was found */
 	struct unwind_rule rule;
 	__u64 regs[UNWIND_REGS]; /* words of struct pt_regs, then registers by DWARF number */

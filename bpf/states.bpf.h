@@ -93,15 +93,30 @@ static __always_inline bool tstate__runs(struct scratch *s, const __u64 *regs, _
 	return frame && !task__user_regs(regs, (__u64 *)s->frames) && stack_has(cpu, frame);
 }
 
+/* The first state of the thread that the CPU has sampled last, 0 if that is another one. */
+static __always_inline __u64 tstate__last_own(const struct scratch *s, __u64 id)
+{
+	return s->own_thread == id && s->own_program == s->identity ? s->own_state : 0;
+}
+
+static __always_inline void tstate__keep_own(struct scratch *s, __u64 id, __u64 state)
+{
+	s->own_thread = id;
+	s->own_program = s->identity;
+	s->own_state = state;
+}
+
 /* The thread's first state, as tstate__find; a read of 80 ns unless the CPU has sampled the same thread before. */
 static __always_inline __u64 tstate__own(struct scratch *s, const struct task_view *task, __u64 id, bool anew)
 {
-	if (s->own_thread == id && !anew)
-		return s->own_state;
-	if (tstate__find(&s->known, &s->lay, task->thread_pointer, &s->own_state))
-		s->own_state = 0;
-	s->own_thread = id;
-	return s->own_state;
+	__u64 own = anew ? 0 : tstate__last_own(s, id);
+
+	if (own)
+		return own;
+	if (tstate__find(&s->known, &s->lay, task->thread_pointer, &own))
+		own = 0;
+	tstate__keep_own(s, id, own);
+	return own;
 }
 
 /* That a thread runs in a state which is not its first is remembered for when it has released the GIL. */

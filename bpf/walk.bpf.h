@@ -37,15 +37,23 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 	below = frame - s->chunk;
 	len = frame + size - start;
 	if (s->lay.flags & PY_LAYOUT_FRAME_OBJECTS) {
-		/* objects made one after the other lie side by side: some room below, more where the one before was near, too */
+		/*
+		 * Objects made one after the other lie side by side: some room below, once two of this stack were found to, and
+		 * more where the one before was near, too. Those of functions that do not call themselves lie alone.
+		 */
 		bool near = start == (s->buf_addr & ~(__u64)(PAGE_BYTES - 1));
+		__u64 room = s->objects_below & 511;
+
+		if (s->refilled - frame <= OBJECTS_BELOW)
+			s->objects_below = OBJECTS_BELOW;
+		s->refilled = frame;
 
 		if (near && frame > s->buf_addr) {
 			len = PAGE_BYTES - (frame - start);
 			start = frame;
-		} else if (!near && frame - start > OBJECTS_BELOW) {
-			start = frame - OBJECTS_BELOW;
-			len = OBJECTS_BELOW + size;
+		} else if (!near && frame - start > room) {
+			start = frame - room;
+			len = room + size;
 		}
 		if (len < size)
 			len = size;
@@ -235,7 +243,7 @@ done:
 static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const __u64 cframe[2], const __u64 chunk[3])
 {
 	__u64 frame = cframe[0], before = cframe[1], at = before + s->lay.cframe_frame;
-	__u64 in = at - (tstate + s->lay.tstate_frame);
+	__u64 in = at - (tstate + tstate__start(&s->lay));
 
 	s->linked = s->cframe - tstate >= PAGE_BYTES; /* the root itself has no evaluator */
 	if (in <= tstate__span(&s->lay) - 8)
@@ -367,6 +375,8 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->frame = s->innermost = frame;
 	s->buf_addr = 0;
 	s->buf_last = 0;
+	s->refilled = 0;
+	s->objects_below = 0;
 	return frame && frame != s->stop ? PYBPF_OK : PYBPF_NO_PYTHON;
 }
 

@@ -34,6 +34,33 @@ for thread in threads:
     thread.join()
 """
 
+# The main thread goes in and out all the time: what was its state at the tick before is not.
+HOPPING = """
+import time
+try:
+    import _interpreters as made
+except ImportError:
+    import _xxsubinterpreters as made
+INSIDE = '''import time
+def inside():
+    end = time.thread_time() + 0.003
+    while time.thread_time() < end: pass
+def around():
+    inside()
+around()
+'''
+def outside():
+    end = time.thread_time() + 0.003
+    while time.thread_time() < end: pass
+def hop():
+    there = made.create()
+    end = time.thread_time() + 1
+    while time.thread_time() < end:
+        outside()
+        made.run_string(there, INSIDE)
+hop()
+"""
+
 # Made by the main thread and run by another, with the GIL and without it, while the main thread computes without the GIL.
 LENT = """
 import threading, time, zlib
@@ -137,6 +164,19 @@ def test_subinterpreters(interpreter, tmp_path):
                 assert {f.file for f in stack} == {"<string>"} or interpreter.version >= (3, 13)
                 seen[k] += count
     assert all(n > 0.1 * RATE / 3 for n in seen.values()), (seen, [s for s in stacks if s[0][-1].file != "<frozen"])
+
+
+@pytest.mark.parametrize("interpreter", interpreters.select((3, 8)), ids=lambda i: i.id)
+def test_a_thread_that_enters_and_leaves_a_subinterpreter(interpreter, tmp_path):
+    """Each function with its callers, and about half of the samples in either: none in those that wait for the other."""
+    callers = {"inside": ["<module>", "around"], "outside": ["<module>", "hop"]}
+    counts = dict.fromkeys(callers, 0)
+    for stack, count in stacks_of(interpreter.command + [script(tmp_path, HOPPING)], tmp_path):
+        names = [f.name for f in stack]
+        for name in callers.keys() & set(names):
+            assert names[:3] == callers[name] + [name], names
+            counts[name] += count
+    assert min(counts.values()) > 0.4 * sum(counts.values()) > 0.4 * RATE / 2, counts
 
 
 @pytest.mark.parametrize("interpreter,native", [(i, False) for i in interpreters.select((3, 8))] + [
