@@ -13,6 +13,12 @@ static __always_inline __u64 mix(__u64 h, __u64 word)
 	return h ^ (h >> 29);
 }
 
+/* Two words in one, for mix: in a long chain of them, half of its steps. */
+static __always_inline __u64 mix2(__u64 a, __u64 b)
+{
+	return a + b * MIX_B;
+}
+
 static __always_inline __u64 mix_final(__u64 h)
 {
 	h ^= h >> 32;

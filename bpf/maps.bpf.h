@@ -69,7 +69,6 @@ struct scratch {
 	__u64 refilled; /* <= 3.10: the frame that buf was filled for */
 	__u64 objects_below; /* <= 3.10: how much memory below a frame is read with it */
 	__u64 inner;    /* all ones once the innermost frame has been passed */
-	__u64 instr_mask;
 	__u64 innermost; /* the frame that the walk began at */
 	__u64 outer;   /* 3.11, 3.12: the frame that called the evaluator, 0: none; NO_FRAME: never to be met */
 	__u64 linked;  /* 3.11, 3.12: the first entry frame must go on to `outer` */

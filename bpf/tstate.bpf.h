@@ -130,11 +130,13 @@ static __always_inline __u32 tstate__span(const struct py_layout *lay)
 /* Reads what a walk needs of a thread state to the start of s->buf. 0 or -EFAULT. */
 static __always_inline int tstate__read(struct scratch *s, const struct py_layout *lay, __u64 tstate)
 {
-	__u32 span = tstate__span(lay);
+	__u64 span = tstate__span(lay), from = tstate + tstate__start(lay);
 
-	if (span > TSTATE_WINDOW) /* for the verifier */
+	/* for the verifier, which in 5.10 forgets the limits of what is spilled */
+	asm volatile("" : "+r"(span), "+r"(from));
+	if (span > TSTATE_WINDOW)
 		return -EFAULT;
-	return bpf_probe_read_user(s->buf, span, (void *)(tstate + tstate__start(lay))) ? -EFAULT : 0;
+	return bpf_probe_read_user(s->buf, span, (void *)from) ? -EFAULT : 0;
 }
 
 /* A word of the thread state whose beginning is in s->buf. */

@@ -7,8 +7,8 @@
  * 80 ns a read and a few ns a frame. Frames in generators and of 3.10 and before lie in the heap: a read
  * for one, or for some that lie side by side.
  *
- * walk_batch is a global function: the verifier checks it once, and the caller's loop over it stays small on
- * every kernel. (bpf_loop would need 5.17 and a second shape of the loop for kernels without it.)
+ * walk_batch and walk_objects are global functions: the verifier checks them once, and the caller's loop over them stays small
+ * on every kernel. (bpf_loop would need 5.17 and a second shape of the loop for kernels without it.)
  *
  * Compiled on the host as well, against the helpers of tests/unit/bpf_host.h.
  */
@@ -20,10 +20,32 @@
 #define WALK_BATCHES (2 * PYBPF_MAX_FRAMES / WALK_BATCH) /* entry frames take a step and are not kept */
 
 /*
+ * Fills s->buf, with the frame alone where that is all that there is. 0 or -EFAULT. 5.10 forgets the limits of what is spilled: no
+ * length is used but right behind its limit.
+ */
+static __always_inline int buf__fill(struct scratch *s, __u64 frame, __u64 start, __u64 len, __u64 size)
+{
+	asm volatile("" : "+r"(len), "+r"(start));
+	if (len > PAGE_BYTES + FRAME_MAX)
+		return -EFAULT;
+	if (bpf_probe_read_user(s->buf, len, (void *)start)) {
+		start = frame;
+		len = size;
+		asm volatile("" : "+r"(len), "+r"(start));
+		if (len > FRAME_MAX)
+			return -EFAULT;
+		if (bpf_probe_read_user(s->buf, len, (void *)start))
+			return -EFAULT;
+	}
+	s->buf_addr = start;
+	s->buf_last = len - size;
+	return 0;
+}
+
+/*
  * Copies memory that holds `frame`, and as much below it as one page may, into s->buf: from the start of the data stack
  * chunk on where the frame lies in the current chunk; else from the start of the frame's page on, which is there if the
- * frame is, but only where the one before was near, too: generators and entry frames lie alone. Frames that are objects
- * lie anywhere: a guess. 0 or -EFAULT.
+ * frame is, but only where the one before was near, too: generators and entry frames lie alone. 0 or -EFAULT.
  */
 __noinline int walk_refill(__u32 cpu, __u64 frame)
 {
@@ -36,45 +58,47 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 	start = frame & ~(__u64)(PAGE_BYTES - 1);
 	below = frame - s->chunk;
 	len = frame + size - start;
-	if (s->lay.flags & PY_LAYOUT_FRAME_OBJECTS) {
-		/*
-		 * Objects made one after the other lie side by side: some room below, once two of this stack were found to, and
-		 * more where the one before was near, too. Those of functions that do not call themselves lie alone.
-		 */
-		bool near = start == (s->buf_addr & ~(__u64)(PAGE_BYTES - 1));
-		__u64 room = s->objects_below & 511;
-
-		if (s->refilled - frame <= OBJECTS_BELOW)
-			s->objects_below = OBJECTS_BELOW;
-		s->refilled = frame;
-
-		if (near && frame > s->buf_addr) {
-			len = PAGE_BYTES - (frame - start);
-			start = frame;
-		} else if (!near && frame - start > room) {
-			start = frame - room;
-			len = room + size;
-		}
-		if (len < size)
-			len = size;
-	} else if (below < 4 * PAGE_BYTES) {
+	if (below < 4 * PAGE_BYTES) {
 		start = below > PAGE_BYTES - FRAME_MAX ? frame + size - PAGE_BYTES : s->chunk;
 		len = frame + size - start;
 	} else if (s->buf_addr - start > PAGE_BYTES) { /* neither in this page nor in the next one */
 		start = frame;
 		len = size;
 	}
-	if (len > PAGE_BYTES + FRAME_MAX)
+	return buf__fill(s, frame, start, len, size);
+}
+
+/*
+ * As walk_refill, for frames that are objects: these lie anywhere. Those made one after the other lie side by side: some room
+ * below, once two of this stack were found to, and more where the one before was near, too. Those of functions that do not call
+ * themselves lie alone.
+ */
+__noinline int walk_refill_objects(__u32 cpu, __u64 frame)
+{
+	struct scratch *s = scratch__of(cpu);
+	__u64 start, len, size, room;
+
+	if (!s)
 		return -EFAULT;
-	if (bpf_probe_read_user(s->buf, len, (void *)start)) {
+	size = s->lay.frame_size & 0xff;
+	room = s->objects_below & 511;
+	if (s->refilled - frame <= OBJECTS_BELOW)
+		s->objects_below = OBJECTS_BELOW;
+	s->refilled = frame;
+	start = frame & ~(__u64)(PAGE_BYTES - 1);
+	len = frame + size - start;
+	if (start != (s->buf_addr & ~(__u64)(PAGE_BYTES - 1))) {
+		if (frame - start > room) {
+			start = frame - room;
+			len = room + size;
+		}
+	} else if (frame > s->buf_addr) {
+		len = PAGE_BYTES - (frame - start);
 		start = frame;
-		len = size;
-		if (bpf_probe_read_user(s->buf, len, (void *)start))
-			return -EFAULT;
+		if (len < size)
+			len = size;
 	}
-	s->buf_addr = start;
-	s->buf_last = len - size;
-	return 0;
+	return buf__fill(s, frame, start, len, size);
 }
 
 static __always_inline __u64 buf__u64(const struct scratch *s, __u64 at, __u16 member)
@@ -115,7 +139,7 @@ static __always_inline __u64 tlbc__resolve(const struct scratch *s, __u64 code, 
 __noinline int walk_batch(__u32 cpu)
 {
 	struct scratch *s = scratch__of(cpu);
-	__u64 frame, hash, base, last, tag, inner, instr_mask, met, unmet, shown, sp, top;
+	__u64 frame, hash, base, last, tag, inner, met, unmet, shown, sp, top;
 	__u16 code_at, previous_at, instr_at, entry_at, tlbc_at;
 	__u32 count, entries, tlbc_mask;
 	__s64 entry;
@@ -126,7 +150,6 @@ __noinline int walk_batch(__u32 cpu)
 	hash = s->hash;
 	count = s->count;
 	inner = s->inner;
-	instr_mask = s->instr_mask;
 	met = s->met;
 	unmet = s->unmet;
 	base = s->buf_addr;
@@ -160,7 +183,7 @@ __noinline int walk_batch(__u32 cpu)
 		}
 		code = buf__u64(s, at, code_at) & tag;
 		previous = buf__u64(s, at, previous_at);
-		instr = buf__u64(s, at, instr_at) & instr_mask;
+		instr = buf__u64(s, at, instr_at);
 		/* which copy of the bytecode it points into: in the bits that no user address has, see tlbc__resolve */
 		instr |= (__u64)(buf__u32(s, at, tlbc_at) & tlbc_mask) << TLBC_SHIFT;
 		/* all ones unless it is an entry frame: no branch, or the verifier would follow both ways at each frame */
@@ -177,7 +200,7 @@ __noinline int walk_batch(__u32 cpu)
 		out->code = code;
 		out->instr = instr;
 		/* the innermost instruction changes all the time: it travels in the sample instead */
-		hash ^= (mix(mix(hash, code), instr & inner) ^ hash) & kept;
+		hash ^= (mix(hash, mix2(code, instr & inner)) ^ hash) & kept;
 		inner |= kept;
 		count -= (__u32)kept;
 		if (cfg_native) {
@@ -228,6 +251,73 @@ done:
 	s->unmet = unmet;
 	s->count = count;
 	s->entry_count = entries;
+	s->done = 1;
+	return 1;
+}
+
+/*
+ * As walk_batch, for frames that are objects: without what these do not have, as they cost a read each. None is an entry frame,
+ * none is linked before it is whole.
+ */
+__noinline int walk_objects(__u32 cpu)
+{
+	struct scratch *s = scratch__of(cpu);
+	__u64 frame, hash, inner, base, last;
+	__u16 code_at, previous_at, instr_at;
+	__u32 count;
+
+	if (!s)
+		return 1;
+	frame = s->frame;
+	hash = s->hash;
+	count = s->count;
+	inner = s->inner;
+	base = s->buf_addr;
+	last = s->buf_last;
+	code_at = s->lay.frame_code;
+	previous_at = s->lay.frame_previous;
+	instr_at = s->lay.frame_instr;
+	for (int i = 0; i < WALK_BATCH; i++) {
+		__u64 at = frame - base, code, instr, previous;
+		struct raw_frame *out;
+
+		if (at > last) {
+			if (walk_refill_objects(cpu, frame)) {
+				s->outcome = PYBPF_FRAME_FAULT;
+				goto done;
+			}
+			base = s->buf_addr;
+			last = s->buf_last;
+			at = frame - base;
+		}
+		code = buf__u64(s, at, code_at);
+		previous = buf__u64(s, at, previous_at);
+		instr = buf__u32(s, at, instr_at); /* f_lasti */
+		asm volatile("" : "+r"(code), "+r"(instr));
+		out = &s->frames[count & (2 * PYBPF_MAX_FRAMES - 1)];
+		if (count >= PYBPF_MAX_FRAMES + WALK_BATCH)
+			goto done;
+		out->code = code;
+		out->instr = instr;
+		hash = mix(hash, mix2(code, instr & inner));
+		inner = ~0ull;
+		count++;
+		if (!previous)
+			goto done;
+		if (previous == frame) {
+			s->outcome = PYBPF_FRAME_BAD;
+			goto done;
+		}
+		frame = previous;
+	}
+	s->frame = frame;
+	s->hash = hash;
+	s->inner = inner;
+	s->count = count;
+	return 0;
+done:
+	s->hash = hash;
+	s->count = count;
 	s->done = 1;
 	return 1;
 }
@@ -352,7 +442,6 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->entry_count = 0;
 	s->entry = 0;
 	s->cframe = 0;
-	s->instr_mask = lay->flags & PY_LAYOUT_INSTR_INDEX ? 0xffffffffull : ~0ull;
 	s->stop = lay->base_frame == PYBPF_NO_OFFSET ? 0 : tstate + lay->base_frame;
 	s->hash = s->identity;
 	frame = tstate__u64(s, lay, lay->tstate_frame);
@@ -391,10 +480,11 @@ static __always_inline int walk__begin(struct scratch *s, const struct py_layout
 /* Walks the whole chain into s->frames. Returns a pybpf_outcome. */
 static __always_inline int walk__python(struct scratch *s, __u32 cpu)
 {
+	bool objects = s->lay.flags & PY_LAYOUT_FRAME_OBJECTS;
 	__u64 lap = 0;
 
 	for (int i = 0; i < WALK_BATCHES; i++) {
-		if (s->count > PYBPF_MAX_FRAMES || walk_batch(cpu))
+		if (s->count > PYBPF_MAX_FRAMES || (objects ? walk_objects(cpu) : walk_batch(cpu)))
 			break;
 		if (s->frame == lap) { /* a ring: it has come by here before */
 			s->outcome = PYBPF_FRAME_BAD;
