@@ -148,13 +148,23 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 	return pc ? PYBPF_OK : PYBPF_NO_PYTHON;
 }
 
+/* CPython 3.12 and 3.13 with -X perf (Python/asm_trampoline.S, x86-64), behind `sub $8, %rsp`: call *%rcx; add $8, %rsp; ret */
+#define UNWIND_TRAMPOLINE      0x00c308c48348d1ffull
+#define UNWIND_TRAMPOLINE_MASK 0x00ffffffffffffffull
+
 /*
- * Code without a table may keep frame pointers, as that of JIT compilers does: an educated guess. True with the return
- * address, which must lie in code, when the frame pointer points a little way up the stack.
+ * Code without a table may be a known trampoline, or keep frame pointers, as that of JIT compilers does: an educated guess. True with
+ * the return address, which must lie in code, when the frame pointer points a little way up the stack.
  */
 static __always_inline bool unwind__by_frame_pointer(const struct unwind_regs *r, UNWIND_MEMORY *m, __u64 *pc,
 						     struct unwind_rule *rule)
 {
+	__u64 code;
+
+	if (r->inexact && !unwind__word(m, r->pc - 2, &code) && (code & UNWIND_TRAMPOLINE_MASK) == UNWIND_TRAMPOLINE) {
+		*rule = (struct unwind_rule){.cfa = UNWIND_SP, .cfa_off = 16, .ra_off = -8};
+		return !unwind__word(m, r->sp + 8, pc);
+	}
 	if (r->fp - r->sp > UNWIND_FP_SPAN_MAX || unwind__word(m, r->fp + 8, pc))
 		return false;
 	*rule = (struct unwind_rule){
