@@ -46,6 +46,7 @@ bool interps__is_python(const struct interps *x, uint64_t identity)
 struct fixture {
 	struct profile *profile;
 	struct recorder *recorder;
+	uint32_t pid; /* of what comes */
 	size_t cut; /* bytes to leave out at the end of each record */
 	uint16_t types; /* what the kernel says of code objects */
 };
@@ -68,7 +69,7 @@ static void take(struct fixture *f, const void *head, size_t size, const void *t
 static void proc(struct fixture *f, uint64_t identity, const char *command)
 {
 	struct rec_proc r = {.type = REC_PROC,
-			     .pid = PID,
+			     .pid = f->pid,
 			     .identity = identity,
 			     .start_time = 5,
 			     .ppid = 1,
@@ -91,7 +92,7 @@ static void code_without(struct fixture *f, uint64_t identity, uint64_t addr, co
 	/* one entry of Objects/locations.md: code 13 (no columns), eight code units, line delta 0 */
 	static const unsigned char table[] = {0x80 | 13 << 3 | 7, 0};
 	struct rec_code r = {.type = REC_CODE,
-			     .pid = PID,
+			     .pid = f->pid,
 			     .identity = identity,
 			     .addr = addr,
 			     .firstlineno = line,
@@ -122,14 +123,14 @@ static void stack(struct fixture *f, uint64_t identity, uint64_t hash, uint16_t 
 	uint64_t at = interp.layout.code_bytecode + 4;
 	struct raw_frame frames[] = {{CODE_B, 0}, {CODE_A, CODE_A + at}};
 	struct rec_stack r = {
-		.type = REC_STACK, .pid = PID, .identity = identity, .stack = hash, .nframes = 2, .outcome = outcome};
+		.type = REC_STACK, .pid = f->pid, .identity = identity, .stack = hash, .nframes = 2, .outcome = outcome};
 
 	take(f, &r, sizeof(r), frames, sizeof(frames));
 }
 
 static void end_program(struct fixture *f, uint64_t identity, uint32_t type)
 {
-	struct rec_life r = {.type = type, .pid = PID, .identity = identity};
+	struct rec_life r = {.type = type, .pid = f->pid, .identity = identity};
 
 	take(f, &r, sizeof(r), NULL, 0);
 }
@@ -145,8 +146,8 @@ static void sample(struct fixture *f, uint64_t identity, uint64_t hash)
 			       .stack = hash,
 			       .leaf = CODE_B + interp.layout.code_bytecode,
 			       .identity = identity,
-			       .pid = PID,
-			       .tid = PID};
+			       .pid = f->pid,
+			       .tid = f->pid};
 
 	assert_int_equal(recorder__sample(f->recorder, &s), 0);
 }
@@ -183,7 +184,7 @@ static void begin(struct fixture *f)
 {
 	struct recorder_context context = {.start_ns = 100, .period_ns = PERIOD};
 
-	*f = (struct fixture){.profile = profile__new(true)};
+	*f = (struct fixture){.profile = profile__new(true), .pid = PID};
 	interp.proven = true;
 	interp.refused = false;
 	interp.layout = pyrt_layout__row(12)->abi;

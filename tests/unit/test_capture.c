@@ -272,6 +272,21 @@ static void test_made_up(void **state)
 		use(p);
 		profile__free(p);
 	}
+	/* what is there already comes again, under other ids */
+	make_usual(&m, 1);
+	MAKE(&m, CAPTURE_STRINGS, 2, 1, 'b', 1, 'a');
+	MAKE(&m, CAPTURE_FRAMES, 1, FRAME_NATIVE, 3, 0, 0, 0, 0, 0, 0, 0, 0);
+	MAKE(&m, CAPTURE_STACKS, 2, 0, 1, 2, 1);
+	MAKE(&m, CAPTURE_SAMPLES, 2, 2, 0, 2, 0, 1, 0, 1, 10, 2, 0, 3, 0, 1, 0, 1, 10);
+	make_block(&m, CAPTURE_END, NULL, 0);
+	assert_int_equal(made(&m, &p, &truncated), 0);
+	assert_int_equal(profile__string_count(p), 3);
+	assert_int_equal(profile__frame_count(p), 1);
+	assert_int_equal(profile__stack_count(p), 3);
+	assert_int_equal(profile__sample(p, 1)->stack, 1);
+	assert_int_equal(profile__sample(p, 2)->stack, 2);
+	assert_int_equal(profile__stack(p, 2)->parent, 1);
+	profile__free(p);
 	make_head(&m, CAPTURE_VERSION + 1);
 	make_block(&m, CAPTURE_END, NULL, 0);
 	assert_int_equal(made(&m, &p, &truncated), -ENOTSUP);
@@ -293,14 +308,12 @@ static void test_what_is_refused(void **state)
 	static const struct {
 		unsigned char type, n, payload[16];
 	} bad[] = {
-		{CAPTURE_STRINGS, 3, {1, 1, 'a'}},  /* there already: its id would be another one */
 		{CAPTURE_STRINGS, 3, {1, 2, 'b'}},  /* longer than the block */
 		{CAPTURE_STRINGS, 1, {1}},          /* fewer than it says */
 		{CAPTURE_STRINGS, 2, {0x80, 0x80}}, /* a number without an end */
 		{CAPTURE_FRAMES, 11, {1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0}},       /* a name that is not there */
 		{CAPTURE_STACKS, 3, {1, 7, 0}},                                /* parent */
 		{CAPTURE_STACKS, 3, {1, 0, 7}},                                /* frame */
-		{CAPTURE_STACKS, 3, {1, 0, 0}},                                /* there already */
 		{CAPTURE_THREADS, 5, {1, 7, 1, 1, 1}},                         /* process */
 		{CAPTURE_THREADS, 5, {1, 0, 1, 1, 7}},                         /* name */
 		{CAPTURE_PROCESSES, 12, {1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1, 7}}, /* the last string */

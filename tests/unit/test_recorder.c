@@ -203,7 +203,7 @@ static void test_before_the_proof(void **state)
 		leave(&f, 1);
 		for (int round = 0; round < 3; round++) {
 			recorder__settle(f.recorder, false);
-			recorder__end_round(f.recorder); /* the process itself is forgotten */
+			recorder__end_round(f.recorder, NULL); /* the process itself is forgotten */
 		}
 		assert_int_equal(profile__sample_count(f.profile), 0);
 		assert_true(recorder__holds(f.recorder));
@@ -248,7 +248,7 @@ static void test_cut_records(void **state)
 		introduce(&f, 1);
 		leave(&f, 1);
 		sample(&f, 1, HASH);
-		recorder__end_round(f.recorder);
+		recorder__end_round(f.recorder, NULL);
 		assert_int_equal(profile__sample_count(f.profile), 1);
 		end(&f);
 	}

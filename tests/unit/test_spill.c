@@ -82,11 +82,14 @@ static void test_parts(void **state)
 	assert_false(spill__is_used(s));
 	for (uint32_t part = 1; part <= 3; part++) {
 		add_process(p, 10 * part, 4);
-		assert_int_equal(profile__end_process(p, part), 0);
-		assert_int_equal(spill__step(s, p, true), 0);
+		assert_int_equal(profile__end_process(p, 1), 0);
+		assert_int_equal(spill__step(s, p, NULL), 0);
 		assert_true(spill__is_used(s));
 		assert_int_equal(profile__ended_count(p), 0);
-		assert_int_equal(profile__sample_count(p), 5); /* of the process that goes on */
+		assert_int_equal(profile__process_count(p), 1); /* that goes on */
+		assert_int_equal(profile__sample_count(p), 5);
+		assert_int_equal(profile__frame_count(p), 5);
+		assert_int_equal(profile__string_count(p), 1 + 1 + 5);
 		expect_all(s, p, 5 + 4 * part);
 	}
 	/* what comes later still adds to what is there */
@@ -110,8 +113,7 @@ static void test_little(void **state)
 	(void)state;
 	add_process(p, 1, 5);
 	profile__end_process(p, 0);
-	assert_int_equal(spill__step(s, p, false), 0);
-	assert_false(spill__is_used(s));
+	assert_false(spill__is_due(s, p));
 	expect(p, 5);
 	spill__free(s);
 	profile__free(p);
@@ -143,10 +145,10 @@ static void fill_disk(uint32_t full, int samples_each, rlim_t limit)
 
 		add_process(p, part, samples_each);
 		samples += (size_t)samples_each;
-		profile__end_process(p, part - 1);
+		profile__end_process(p, profile__process_count(p) - 1);
 		if (part == full)
 			before = limit_files(limit);
-		err = spill__step(s, p, true);
+		err = spill__step(s, p, NULL);
 		if (part == full) {
 			assert_true(err < 0);
 			limit_files(before);
@@ -186,7 +188,7 @@ static void test_no_file(void **state)
 	none = r;
 	none.rlim_cur = 3;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-	assert_true(spill__step(s, p, true) < 0);
+	assert_true(spill__step(s, p, NULL) < 0);
 	expect_all(s, p, 10);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
 	spill__free(s);

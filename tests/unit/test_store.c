@@ -119,29 +119,69 @@ static void test_samples(void **state)
 	profile__free(ordered);
 }
 
-/* What is past goes; ids of what stays, and what comes later, are as before. */
+struct held {
+	uint32_t stack, thread, text;
+};
+
+static void each_held(void *arg, profile_id_fn fn, void *fn_arg)
+{
+	struct held *h = arg;
+
+	fn(fn_arg, PROFILE_STACKS, &h->stack);
+	fn(fn_arg, PROFILE_THREADS, &h->thread);
+	fn(fn_arg, PROFILE_STRINGS, &h->text);
+}
+
+/* What is past goes, and what only it referred to; who holds something else finds it again. */
 static void test_drop_past(void **state)
 {
 	struct profile *p = profile__new(false);
-	uint32_t first = add_thread(p, 1), second = add_thread(p, 2), stack = push(p, 0, "a", 1);
+	uint32_t first = add_thread(p, 1), second = add_thread(p, 2), of_second, stack = push(p, 0, "a", 1), strings;
+	struct held held = {.thread = second};
+	const struct profile_holder holder = {each_held, &held};
+	struct profile_moves moves;
 
 	(void)state;
+	of_second = (uint32_t)profile__add_thread(p, &(struct profile_thread){.process = 1, .tid = 22});
 	for (uint32_t i = 0; i < 100; i++) {
-		sample(p, first, push(p, stack, "b", i), 1);
+		sample(p, first, push(p, push(p, stack, "gone", i), "b", i), 1);
 		sample(p, second, push(p, stack, "b", i), 1);
+		sample(p, of_second, push(p, stack, "b", i), 1);
 	}
+	held.text = text(p, "held");
+	held.stack = push(p, push(p, 0, "nobody's", 1), "held too", 1);
+	strings = profile__string_count(p);
+	text(p, "not held");
 	assert_int_equal(profile__end_process(p, 0), 0);
-	assert_int_equal(profile__ended_count(p), 1);
-	assert_int_equal(profile__drop_past(p), 0);
+	assert_int_equal(profile__end_thread(p, of_second), 0);
+	assert_int_equal(profile__end_thread(p, of_second), 0);
+	assert_int_equal(profile__ended_count(p), 2);
+	assert_int_equal(profile__drop_past(p, &holder, &moves), 0);
 	assert_int_equal(profile__ended_count(p), 0);
 	assert_int_equal(profile__sample_count(p), 100);
-	assert_null(profile__process(p, 0));
-	assert_null(profile__thread(p, first));
-	assert_int_equal(profile__process(p, 1)->pid, 2);
-	assert_int_equal(profile__add_sample(p, &(struct profile_sample){.thread = first, .stack = stack}), -EINVAL);
+	assert_int_equal(profile__process_count(p), 1);
+	assert_int_equal(profile__thread_count(p), 1);
+	assert_int_equal(profile__processes_ever(p), 2);
+	assert_int_equal(profile__threads_ever(p), 3);
+	assert_int_equal(profile__frame_count(p), 103);
+	assert_int_equal(profile__stack_count(p), 104);
+	assert_int_equal(profile__string_count(p), strings - 1); /* that of the function */
+	assert_int_equal(moves.to[PROFILE_THREADS][first], PROFILE_GONE);
+	assert_int_equal(moves.to[PROFILE_THREADS][second], 0);
+	assert_int_equal(held.thread, 0);
+	assert_int_equal(profile__process(p, profile__thread(p, held.thread)->process)->pid, 2);
+	assert_string_equal(profile__string(p, held.text, NULL), "held");
+	assert_int_equal(push(p, push(p, 0, "nobody's", 1), "held too", 1), held.stack);
+	assert_int_equal(push(p, 0, "a", 1), moves.to[PROFILE_STACKS][stack]);
+	stack = moves.to[PROFILE_STACKS][stack];
+	second = held.thread;
+	for (uint32_t id = 1; id < profile__stack_count(p); id++)
+		assert_true(profile__stack(p, id)->parent < id);
 	sample(p, second, push(p, stack, "b", 7), 1);
 	assert_int_equal(profile__sample_count(p), 100); /* found again, not added twice */
-	assert_int_equal(add_thread(p, 3), 2);
+	assert_int_equal(profile__stack_count(p), 104);
+	assert_int_equal(add_thread(p, 3), 1);
+	profile_moves__free(&moves);
 	profile__drop_samples(p);
 	assert_int_equal(profile__sample_count(p), 0);
 	sample(p, second, stack, 1);

@@ -149,3 +149,21 @@ void hmap__free(struct hmap *m)
 	free(m->slots);
 	*m = (struct hmap){0};
 }
+
+void hmap__clear(struct hmap *m, size_t want)
+{
+	size_t cap = 16;
+	struct hmap_slot *fewer;
+
+	m->len = m->used = 0;
+	while (want * 2 >= cap)
+		cap *= 2;
+	fewer = cap < m->cap / 4 ? calloc(cap, sizeof(*fewer)) : NULL;
+	if (fewer) {
+		free(m->slots);
+		m->slots = fewer;
+		m->cap = cap;
+	} else if (m->cap) {
+		memset(m->slots, 0, m->cap * sizeof(*m->slots));
+	}
+}

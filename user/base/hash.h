@@ -26,8 +26,10 @@ bool hmap__del(struct hmap *m, uint64_t key);
 /* Walks all entries: start with *pos = 0; false at the end. Deleting the entry just returned is allowed. */
 bool hmap__next(const struct hmap *m, size_t *pos, uint64_t *key, uint64_t **value);
 void hmap__free(struct hmap *m);
+/* Forgets all keys. There is room for as many as there were; memory beyond that of `want` is given back where it is much. */
+void hmap__clear(struct hmap *m, size_t want);
 
-/* Interned byte strings: equal strings get equal ids, ids count up from 0 (0 is always ""). */
+/* Interned byte strings: equal strings get equal ids, ids count up from 0 without gaps (0 is always ""). */
 struct strtab;
 struct strtab *strtab__new(void);
 void strtab__free(struct strtab *t);
@@ -36,7 +38,9 @@ int64_t strtab__add(struct strtab *t, const char *bytes, size_t n);
 /* Id of the n bytes if they were added, else -ENOENT. */
 int64_t strtab__find(const struct strtab *t, const char *bytes, size_t n);
 uint32_t strtab__count(const struct strtab *t);
-/* NUL-terminated; *n (may be NULL) gets the length. The address stays valid as long as the table. */
+/* Forgets the strings for which to[id] is `gone`; the others move together in their order. 0, or -ENOMEM with nothing changed. */
+int strtab__keep(struct strtab *t, const uint32_t *to, uint32_t gone);
+/* NUL-terminated; *n (may be NULL) gets the length. The address stays valid as long as the table, but for strtab__keep. */
 const char *strtab__get(const struct strtab *t, uint32_t id, size_t *n);
 size_t strtab__memory(const struct strtab *t); /* bytes held */
 

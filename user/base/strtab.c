@@ -136,6 +136,27 @@ int64_t strtab__add(struct strtab *t, const char *bytes, size_t n)
 	return (int64_t)t->entries.len - 1;
 }
 
+int strtab__keep(struct strtab *t, const uint32_t *to, uint32_t gone)
+{
+	struct strtab *fresh = strtab__new(), old;
+
+	for (size_t id = 1; fresh && id < t->entries.len; id++) {
+		const struct entry *e = &t->entries.data[id];
+
+		if (to[id] != gone && strtab__add(fresh, e->bytes, e->len) < 0) {
+			strtab__free(fresh);
+			fresh = NULL;
+		}
+	}
+	if (!fresh)
+		return -ENOMEM;
+	old = *t;
+	*t = *fresh;
+	*fresh = old;
+	strtab__free(fresh);
+	return 0;
+}
+
 uint32_t strtab__count(const struct strtab *t)
 {
 	return (uint32_t)t->entries.len;

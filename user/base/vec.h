@@ -32,6 +32,17 @@ int vec__grow(void **data, size_t *cap, size_t want, size_t size);
 			(v)->data[(v)->len++] = (__VA_ARGS__);                                     \
 		err_;                                                                              \
 	})
+/* Gives back memory, when most of it is unused. */
+#define vec__shrink(v)                                                                             \
+	do {                                                                                       \
+		void *less_ = (v)->cap / 4 > (v)->len                                              \
+				      ? realloc((v)->data, ((v)->len + 1) * sizeof(*(v)->data))    \
+				      : NULL;                                                      \
+		if (less_) {                                                                       \
+			(v)->data = less_;                                                         \
+			(v)->cap = (v)->len + 1;                                                   \
+		}                                                                                  \
+	} while (0)
 #define vec__foreach(v, it)                                                                        \
 	for (__typeof__((v)->data) it = (v)->data; it && it < (v)->data + (v)->len; it++)
 /*

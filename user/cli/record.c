@@ -212,11 +212,23 @@ static int take_snapshot(struct run *r, struct err *e)
 	return err;
 }
 
+static void print_held(const struct collect *c)
+{
+	struct collect_held h;
+
+	collect__held(c, &h);
+	fprintf(stderr, "In memory: %" PRIu64 " processes, %" PRIu64 " threads, %" PRIu64 " strings, %" PRIu64 " frames, %" PRIu64
+		" stacks, %" PRIu64 " samples, %" PRIu64 " code objects, %" PRIu64 " files of native code; the profile has %" PRIu64
+		" KB\n", h.processes, h.threads, h.strings, h.frames, h.stacks, h.samples, h.code_objects, h.files, h.bytes / 1024);
+}
+
 /* The recording goes on, whatever becomes of the snapshot: what it has is worth more. */
 static void write_snapshot(struct run *r)
 {
 	struct err e = {0};
 
+	if (r->opts.verbose)
+		print_held(r->collect);
 	if (!take_snapshot(r, &e))
 		return;
 	progress__clear(&r->progress);
@@ -359,6 +371,8 @@ static int finish(struct run *r, struct err *e)
 	r->duration_ns += profile__meta(r->profile)->duration_ns;
 	collect__accounts(r->collect, &whole);
 	collect__native(r->collect, &native);
+	if (r->opts.verbose)
+		print_held(r->collect);
 	collect__free(take_ptr(r->collect));
 	if (stop__gave_up())
 		return err__set(e, -EINTR, "given up; nothing written");

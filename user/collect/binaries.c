@@ -250,6 +250,11 @@ int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, str
 	return hmap__put(&b->known, key, err ? 0 : (uint64_t)(*out)->id + 1) ?: err;
 }
 
+struct binary *binaries__at(const struct binaries *b, uint32_t id)
+{
+	return b->list.data[id];
+}
+
 uint32_t binaries__count(const struct binaries *b)
 {
 	return (uint32_t)b->list.len;

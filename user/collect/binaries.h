@@ -41,6 +41,8 @@ void binaries__free(struct binaries *b); /* NULL is fine */
  * file; -ENOSPC when there are too many; or -errno when it cannot be opened or is no ELF file. Answers are remembered.
  */
 int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, struct binary **out);
+/* The one with that id. */
+struct binary *binaries__at(const struct binaries *b, uint32_t id);
 /* How many there are: their ids are below. */
 uint32_t binaries__count(const struct binaries *b);
 

@@ -159,6 +159,7 @@ void collect__free(struct collect *c)
 	kernel__free(c->kernel);
 	profile__free(c->profile);
 	spill__free(c->spill);
+	hmap__free(&c->gone);
 	if (c->epoll_fd >= 0)
 		close(c->epoll_fd);
 	vec__foreach(&c->notes, note)
@@ -243,6 +244,11 @@ static void on_exec(void *arg, uint32_t pid)
 		spaces__on_exec(c->spaces, pid);
 }
 
+static bool is_held(void *arg, uint64_t identity)
+{
+	return rests__has(arg, identity);
+}
+
 /* Samples of processes that are not proven are held: are they by now? */
 static void settle(struct collect *c, bool last)
 {
@@ -282,8 +288,7 @@ int collect__take_all(struct collect *c, struct err *e)
 		rests__finish(c->rests, c->recorder, false);
 	n = kernel__drain(c->kernel, take_record, take_sample, c);
 	settle(c, false);
-	if (!c->rests || !rests__count(c->rests))
-		recorder__end_round(c->recorder);
+	recorder__end_round(c->recorder, c->rests ? &(struct recorder_held){is_held, c->rests} : NULL);
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;
 }
 
@@ -314,7 +319,7 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 		if (err < 0)
 			return err;
 		c->last_second = now;
-		spill__step(c->spill, c->profile, false); /* where that fails, memory is what there is */
+		collect__drop_past(c, false);
 		collect__watch_memory(c);
 	}
 	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {

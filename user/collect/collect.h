@@ -77,6 +77,17 @@ struct collect_native {
 };
 void collect__native(const struct collect *c, struct collect_native *out);
 
+/*
+ * How much of each kind is in memory; of a recording that was stopped, when it was. What belonged only to processes and threads of
+ * the past is written to a file and dropped (collect/spill.h): none of this grows with their number.
+ */
+struct collect_held {
+	uint64_t processes, threads, strings, frames, stacks, samples, code_objects;
+	uint64_t files; /* whose native code was met */
+	uint64_t bytes; /* of the profile */
+};
+void collect__held(const struct collect *c, struct collect_held *out);
+
 /* What the user should know of an interpreter that was met, one line, each told once; NULL: nothing new. See interps.h. */
 const char *collect__next_notice(struct collect *c);
 

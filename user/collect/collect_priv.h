@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/vec.h"
 #include "collect/clock.h"
 #include "collect/collect.h"
@@ -36,6 +37,7 @@ struct collect {
 	struct recorder *recorder;
 	struct threadnames *threadnames; /* NULL unless they were asked for */
 	struct spill *spill;
+	struct hmap gone; /* pids that the kernel's maps had when they were last looked through, and that were nobody's */
 	int epoll_fd;
 	bool has_targets;
 	uint32_t rate_hz, cpus;
@@ -44,6 +46,7 @@ struct collect {
 	uint64_t start_ns, start_unix_ns, stop_ns;
 	struct profile_accounts before; /* what the parts before have accounted for */
 	struct profile_accounts told;   /* what was accounted for when the profile was last described */
+	struct collect_held held;       /* when it was stopped */
 	uint64_t max_memory;            /* bytes */
 	bool full;                      /* max_memory was reached */
 	bool told_full, told_nameless;
@@ -63,6 +66,10 @@ bool collect__all_ended(struct collect *c);
 
 /* sweep.c: forgets processes whose end was not told. */
 void collect__sweep(struct collect *c);
+/* sweep.c: what is past goes to a file, if it is worth it or `now`, and from memory. */
+void collect__drop_past(struct collect *c, bool now);
+/* sweep.c: all that was recorded up to now is in a file: memory has what the living need. */
+void collect__begin_part(struct collect *c);
 /* sweep.c: unwind tables of files that no process maps any more make room for others that wait. */
 void collect__make_room(struct collect *c);
 

@@ -109,6 +109,7 @@ int collect__stop(struct collect *c, struct err *e)
 		collect__name_threads(c, true);
 	if (!err && describe_run(c))
 		err = err__errno(e, -ENOMEM, "finishing the profile");
+	collect__held(c, &c->held);
 	if (!err && spill__is_used(c->spill)) {
 		struct profile *whole;
 
@@ -154,8 +155,7 @@ int collect__rotate(struct collect *c, struct profile **out, struct err *e)
 	if (err)
 		return err;
 	c->before = c->told; /* and not what has been lost since: the next part tells that */
-	profile__drop_samples(c->profile);
-	spill__restart(c->spill);
+	collect__begin_part(c);
 	c->start_ns = clock_ns(CLOCK_MONOTONIC);
 	c->start_unix_ns = clock_ns(CLOCK_REALTIME);
 	recorder__restart(c->recorder, c->start_ns);
@@ -177,7 +177,7 @@ void collect__watch_memory(struct collect *c)
 	bool was_full = c->full;
 
 	if (used > c->max_memory && !c->full) {
-		spill__step(c->spill, c->profile, true);
+		collect__drop_past(c, true);
 		used = memory_used();
 	}
 	c->full = used > c->max_memory - (c->full ? c->max_memory / 10 : 0);
@@ -243,6 +243,25 @@ void collect__native(const struct collect *c, struct collect_native *out)
 	unwinds__counts(c->unwinds, &out->tables);
 	out->map_bytes = kernel__map_bytes(c->kernel) + out->tables.block_bytes;
 	out->finished = c->rests ? rests__finished(c->rests) : 0;
+}
+
+void collect__held(const struct collect *c, struct collect_held *out)
+{
+	if (!c->recorder) {
+		*out = c->held;
+		return;
+	}
+	*out = (struct collect_held){
+		.processes = profile__process_count(c->profile),
+		.threads = profile__thread_count(c->profile),
+		.strings = profile__string_count(c->profile),
+		.frames = profile__frame_count(c->profile),
+		.stacks = profile__stack_count(c->profile),
+		.samples = profile__sample_count(c->profile),
+		.code_objects = recorder__code_count(c->recorder),
+		.files = c->binaries ? binaries__count(c->binaries) : 0,
+		.bytes = profile__memory(c->profile),
+	};
 }
 
 void collect__note(struct collect *c, const char *line)

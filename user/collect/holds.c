@@ -46,6 +46,16 @@ size_t holds__count(const struct holds *all)
 	return all->open.len;
 }
 
+void holds__each_id(struct holds *all, profile_id_fn fn, void *arg)
+{
+	vec__foreach(&all->open, hold) {
+		vec__foreach(&hold->samples, s) {
+			fn(arg, PROFILE_THREADS, &s->thread);
+			fn(arg, PROFILE_STACKS, &s->stack);
+		}
+	}
+}
+
 int holds__add(struct holds *all, uint64_t identity, const struct interp *interp, uint16_t types,
 	       const struct profile_sample *sample)
 {

@@ -32,6 +32,9 @@ typedef void (*holds_fn)(void *arg, const struct profile_sample *sample, enum py
 /* Lets go of what has been decided, and of what was held for too long; last: of all. */
 void holds__settle(struct holds *all, bool last, holds_fn fn, void *arg);
 
+/* The ids of the profile that are kept here: struct profile_holder. */
+void holds__each_id(struct holds *all, profile_id_fn fn, void *arg);
+
 /* How many programs have samples here. */
 size_t holds__count(const struct holds *all);
 

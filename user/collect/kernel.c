@@ -369,9 +369,31 @@ int kernel__next_target(struct kernel *k, uint32_t *pid)
 	return bpf_map_get_next_key(bpf_map__fd(k->skel->maps.pids), *pid ? pid : NULL, pid);
 }
 
-int kernel__next_process(struct kernel *k, uint32_t *pid)
+#define PID_MAPS 3
+
+static int pid_map(const struct kernel *k, int which)
 {
-	return bpf_map_get_next_key(bpf_map__fd(k->skel->maps.procs), *pid ? pid : NULL, pid);
+	const struct bpf_map *maps[PID_MAPS] = {k->skel->maps.procs, k->skel->maps.pids, k->skel->maps.spaces};
+
+	return bpf_map__fd(maps[which]);
+}
+
+int kernel__next_pid(struct kernel *k, int *map, uint32_t *pid)
+{
+	while (*map < PID_MAPS) {
+		if (!bpf_map_get_next_key(pid_map(k, *map), *pid ? pid : NULL, pid))
+			return 0;
+		++*map;
+		*pid = 0;
+	}
+	return -ENOENT;
+}
+
+void kernel__forget_pid(struct kernel *k, uint32_t pid)
+{
+	for (int which = 0; which < PID_MAPS; which++)
+		bpf_map_delete_elem(pid_map(k, which), &pid);
+	kernel__processes_changed(k);
 }
 
 void kernel__next_epoch(struct kernel *k)

@@ -72,8 +72,10 @@ void kernel__forget_process(struct kernel *k, uint32_t pid);
 /* The state of a thread of a process that is PROC_LISTED: told, and forgotten. 0 or -errno (-E2BIG: too many). */
 int kernel__tell_tstate(struct kernel *k, const struct tstate_key *key, uint64_t tstate);
 void kernel__forget_tstate(struct kernel *k, const struct tstate_key *key);
-/* The processes that are known, as kernel__next_target. One that goes meanwhile may start them anew. */
-int kernel__next_process(struct kernel *k, uint32_t *pid);
+/* Every pid that some map has: start with both 0; 0, or -ENOENT at the end. One that goes meanwhile may start a map anew. */
+int kernel__next_pid(struct kernel *k, int *map, uint32_t *pid);
+/* From all of these. */
+void kernel__forget_pid(struct kernel *k, uint32_t pid);
 /* What is published of a process. 0 or -ENOENT. */
 int kernel__lookup_process(struct kernel *k, uint32_t pid, struct proc_info *out);
 /* The targets one after the other: start with *pid = 0; 0 and the next in *pid, -ENOENT at the end. */

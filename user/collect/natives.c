@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/vec.h"
 #include "collect/bpfprogs.h"
 #include "collect/spaces.h"
@@ -20,7 +19,6 @@
 
 /* What stands behind a frame of the profile that has no name yet. */
 struct place {
-	uint32_t frame;
 	const struct binary *binary; /* NULL: the kernel */
 	uint64_t addr;               /* link-time; the kernel's own */
 	bool exact;
@@ -30,9 +28,6 @@ struct natives {
 	struct profile *profile;
 	struct binaries *binaries;
 	bool keep_evaluator;
-	struct hmap by_place; /* hash of (binary, address, exact) -> index into places */
-	struct hmap by_frame; /* frame -> index into places */
-	struct vec(struct place) places;
 	/* for naming */
 	struct symbolizer *symbolizer;
 	struct kallsyms *kallsyms;
@@ -66,9 +61,6 @@ void natives__free(struct natives *n)
 	symbolizer__free(n->symbolizer);
 	kallsyms__free(n->kallsyms);
 	vec__free(&n->programs);
-	hmap__free(&n->by_place);
-	hmap__free(&n->by_frame);
-	vec__free(&n->places);
 	vec__free(&n->files);
 	free(n);
 }
@@ -89,32 +81,34 @@ static int64_t add_named(struct profile *p, enum frame_kind kind, const char *na
 	return profile__add_frame(p, &frame);
 }
 
-/* A frame that is only an address until it is named. */
+/*
+ * A frame that is only an address until it is named: what tells it from others stands in members that have another meaning once
+ * it has a name.
+ */
 static int64_t add_place(struct natives *n, const struct place *p)
 {
-	uint32_t whose = p->binary ? p->binary->id + 1 : 0;
-	uint64_t key = hash__combine((uint64_t)whose << 1 | p->exact, p->addr), *known = hmap__get(&n->by_place, key);
-	/* what tells it from others stands in members that have another meaning once it has a name */
 	struct frame frame = {
 		.kind = p->binary ? FRAME_NATIVE : FRAME_KERNEL,
 		.line = (uint32_t)p->addr,
 		.end_line = (uint32_t)(p->addr >> 32),
 		.column = p->exact,
-		.end_column = whose,
+		.end_column = p->binary ? p->binary->id + 1 : 0,
 	};
-	struct place place = *p;
-	int64_t id;
 
-	if (known)
-		return n->places.data[*known].frame;
-	id = profile__add_frame(n->profile, &frame);
-	if (id < 0)
-		return id;
-	place.frame = (uint32_t)id;
-	if (vec__push(&n->places, place) || hmap__put(&n->by_place, key, n->places.len - 1) ||
-	    hmap__put(&n->by_frame, place.frame, n->places.len - 1))
-		return -ENOMEM;
-	return id;
+	return profile__add_frame(n->profile, &frame);
+}
+
+/* Whether the frame is a place, and which. */
+static bool is_place(const struct natives *n, const struct frame *f, struct place *out)
+{
+	if ((f->kind != FRAME_NATIVE && f->kind != FRAME_KERNEL) || f->name || f->module)
+		return false;
+	*out = (struct place){
+		.binary = f->end_column ? binaries__at(n->binaries, f->end_column - 1) : NULL,
+		.addr = (uint64_t)f->end_line << 32 | f->line,
+		.exact = f->column,
+	};
+	return true;
 }
 
 /* Code without a file is a JIT compiler's: what it says of itself is read while the process lives. */
@@ -270,73 +264,60 @@ static int name_native(struct natives *n, const struct place *p, struct profile 
 
 static int name_place(void *arg, const struct profile *from, struct profile *to, uint32_t id, struct frame_list *out)
 {
+	const struct frame *f = profile__frame(from, id);
 	struct natives *n = arg;
-	uint64_t *known = hmap__get(&n->by_frame, id);
-	const struct place *p = known ? &n->places.data[*known] : NULL;
+	struct place place;
 	int64_t frame;
 
-	if (p)
-		return p->binary ? name_native(n, p, to, out) : name_kernel(n, p, to, out);
-	frame = profile__add_frame(to, profile__frame(from, id));
+	if (is_place(n, f, &place))
+		return place.binary ? name_native(n, &place, to, out) : name_kernel(n, &place, to, out);
+	frame = profile__add_frame(to, f);
 	return frame < 0 ? (int)frame : vec__push(out, (uint32_t)frame);
 }
 
-static int by_binary(const void *a, const void *b)
+static int by_binary(const void *a, const void *b, void *profile)
 {
-	const struct place *x = a, *y = b;
-	uint32_t of_x = x->binary ? x->binary->id + 1 : 0, of_y = y->binary ? y->binary->id + 1 : 0;
+	const struct frame *x = profile__frame(profile, *(const uint32_t *)a), *y = profile__frame(profile, *(const uint32_t *)b);
+	uint64_t of_x = (uint64_t)x->end_line << 32 | x->line, of_y = (uint64_t)y->end_line << 32 | y->line;
 
-	if (of_x != of_y)
-		return of_x < of_y ? -1 : 1;
-	return x->addr < y->addr ? -1 : x->addr > y->addr;
+	if (x->end_column != y->end_column)
+		return x->end_column < y->end_column ? -1 : 1;
+	return of_x < of_y ? -1 : of_x > of_y;
 }
 
 /* Modules and BPF programs come and go. */
 static void refresh_kernel(struct natives *n)
 {
-	bool any = false;
-
-	vec__foreach(&n->places, p)
-		any = any || !p->binary;
-	if (!any)
-		return;
 	n->kernel_error = (struct err){0};
 	kallsyms__load(n->kallsyms, true, &n->kernel_error);
 	bpfprogs__read(&n->programs); /* where that fails, no address is one of a program with a name */
 }
 
-/* The places' frames, file by file. To be freed; NULL when out of memory. */
-static uint32_t *frames_by_binary(const struct natives *n)
+/* The places' frames, file by file. 0 or -ENOMEM. */
+static int frames_by_binary(const struct natives *n, const struct profile *p, struct frame_list *out)
 {
-	uint32_t *frames = malloc((n->places.len + 1) * sizeof(*frames));
-	struct place *places = malloc((n->places.len + 1) * sizeof(*places));
+	struct place place;
 
-	if (frames && places && n->places.len) {
-		memcpy(places, n->places.data, n->places.len * sizeof(*places));
-		qsort(places, n->places.len, sizeof(*places), by_binary);
+	for (uint32_t id = 0; id < profile__frame_count(p); id++) {
+		if (is_place(n, profile__frame(p, id), &place) && vec__push(out, id))
+			return -ENOMEM;
 	}
-	for (size_t i = 0; frames && places && i < n->places.len; i++)
-		frames[i] = places[i].frame;
-	if (!places) {
-		free(frames);
-		frames = NULL;
-	}
-	free(places);
-	return frames;
+	if (out->len)
+		qsort_r(out->data, out->len, sizeof(*out->data), by_binary, (void *)p);
+	return 0;
 }
 
 int natives__name(struct natives *n, const struct profile *p, struct profile **out)
 {
 	/* the DWARF of a few files only is at hand at a time, and takes a second to be read */
-	uint32_t *frames = frames_by_binary(n);
-	const struct rebuild_order order = {.frames = frames, .count = n->places.len};
-	int err = 0;
+	struct frame_list frames = {0};
+	int err = frames_by_binary(n, p, &frames);
 
-	if (!frames)
-		return -ENOMEM;
-	refresh_kernel(n);
-	err = profile__rebuild(p, &order, name_place, n, out);
-	free(frames);
+	if (!err && frames.len && profile__frame(p, frames.data[0])->kind == FRAME_KERNEL) /* these come first */
+		refresh_kernel(n);
+	if (!err)
+		err = profile__rebuild(p, &(struct rebuild_order){frames.data, frames.len}, name_place, n, out);
+	vec__free(&frames);
 	return err;
 }
 

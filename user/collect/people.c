@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "collect/people.h"
+#include "collect/people_priv.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,48 +8,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/hash.h"
-#include "base/str.h"
-#include "base/vec.h"
 #include "collect/codefacts.h"
-#include "collect/stacks.h"
-#include "symbolize/shortfile.h"
 #include "sys/proc.h"
 #include "target/container.h"
-
-struct person {
-	uint64_t identity;
-	bool introduced, leaving;
-	bool named; /* its arguments are known */
-	uint32_t pid;
-	uint32_t process; /* id in the profile */
-	const struct interp *interp;     /* NULL: not told */
-	bool refused;                    /* a Python whose layout was found to be wrong, and introduced as one since */
-	uint16_t types;                  /* enum code_types of its code objects: the worst that was met */
-	uint64_t code_type;              /* address of its code objects' type; 0: not known yet */
-	int root_fd;                     /* its root directory, -1 when it could not be had */
-	char comm[PYBPF_COMM_LEN + 1];
-	struct hmap threads; /* tid -> thread id in the profile */
-	struct hmap python_names, kernel_names; /* tid -> string: what Python calls them, and who named themselves */
-	struct hmap codes;   /* address -> id in codes */
-	struct space *space; /* where its code lies; NULL: not known or not wanted */
-	struct stacks *stacks;
-};
-
-struct people {
-	struct profile *profile;
-	struct codes *codes;
-	const struct interps *interps;
-	struct spaces *spaces; /* NULL: no native frames */
-	struct stacks_context stacks;
-	struct shortfile *shortfile;
-	bool limited;
-	struct hmap by_identity; /* -> struct person * */
-	struct hmap by_pid;      /* pid -> identity of its latest program */
-	struct vec(uint64_t) leaving, gone; /* identities: ended in this round, in the last one */
-	uint64_t live;                      /* introduced and not ended */
-	struct str scratch[2];
-};
 
 struct people *people__new(const struct recorder_context *context, struct codes *codes)
 {
@@ -74,7 +35,7 @@ struct people *people__new(const struct recorder_context *context, struct codes 
 	return all;
 }
 
-static void person__free(struct person *who)
+void person__free(struct person *who)
 {
 	if (!who)
 		return;
@@ -118,15 +79,14 @@ uint64_t people__live(const struct people *all)
 	return all->live;
 }
 
-static struct person *people__find(const struct people *all, uint64_t identity)
+struct person *people__find(const struct people *all, uint64_t identity)
 {
 	uint64_t *known = hmap__get(&all->by_identity, identity);
 
 	return known ? (struct person *)(uintptr_t)*known : NULL;
 }
 
-/* Its samples may still be on their way: it goes at the end of the next round. */
-static void people__leave(struct people *all, uint64_t identity)
+void people__leave(struct people *all, uint64_t identity)
 {
 	struct person *who = people__find(all, identity);
 
@@ -134,25 +94,6 @@ static void people__leave(struct people *all, uint64_t identity)
 		return; /* no memory: it stays until the end */
 	who->leaving = true;
 	all->live -= who->introduced;
-}
-
-void people__end_round(struct people *all)
-{
-	vec__foreach(&all->gone, identity) {
-		struct person *who = people__find(all, *identity);
-
-		if (!who)
-			continue;
-		hmap__del(&all->by_identity, *identity);
-		profile__end_process(all->profile, who->process);
-		person__free(who);
-	}
-	all->gone.len = 0;
-	vec__foreach(&all->leaving, identity) {
-		if (vec__push(&all->gone, *identity))
-			break;
-	}
-	all->leaving.len = 0;
 }
 
 struct person *people__of(struct people *all, uint64_t identity, uint32_t pid)
@@ -311,7 +252,7 @@ int64_t people__thread(struct people *all, struct person *who, uint32_t tid)
 	int64_t id;
 
 	if (known)
-		return (int64_t)*known;
+		return (uint32_t)*known;
 	if (tid == who->pid)
 		thread.name = string(all, "MainThread", strlen("MainThread"));
 	id = profile__add_thread(all->profile, &thread);
@@ -376,39 +317,6 @@ void people__name_thread(struct people *all, uint64_t identity, uint32_t tid, co
 
 	if (id && !hmap__put(&who->python_names, tid, string(all, name, n)))
 		choose_name(all, who, tid, (uint32_t)*id);
-}
-
-void people__on_exec(struct people *all, const struct rec_life *r)
-{
-	uint64_t *latest = hmap__get(&all->by_pid, r->pid);
-
-	people__leave(all, r->identity);
-	if (latest && *latest == r->identity)
-		hmap__del(&all->by_pid, r->pid);
-}
-
-void people__on_exit(struct people *all, const struct rec_life *r)
-{
-	people__on_exec(all, r);
-	if (all->spaces)
-		spaces__on_exit(all->spaces, r->pid);
-}
-
-void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid), void *arg)
-{
-	uint64_t identity, *at;
-	size_t pos = 0;
-
-	while (hmap__next(&all->by_identity, &pos, &identity, &at)) {
-		const struct person *who = (struct person *)(uintptr_t)*at;
-		struct rec_life end = {.pid = who->pid, .identity = identity};
-
-		if (who->leaving)
-			continue;
-		stacks__next_epoch(who->stacks);
-		if (is_gone(arg, who->pid))
-			people__on_exit(all, &end);
-	}
 }
 
 /*

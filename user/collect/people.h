@@ -44,8 +44,13 @@ void people__limit(struct people *all, bool on);
 /* The program by its identity; one without facts is made when its introduction was lost. NULL when out of memory. */
 struct person *people__of(struct people *all, uint64_t identity, uint32_t pid);
 
-/* Call when all samples before the records of the last round were taken: now those who had left then are forgotten. */
-void people__end_round(struct people *all);
+/* As recorder__end_round: those who had left before the records of the last round are forgotten. */
+void people__end_round(struct people *all, const struct recorder_held *held);
+/* As recorder__sweep_threads. */
+void people__sweep_threads(struct people *all, recorder_thread_fn ended, void *arg);
+/* What is kept here: ids of the profile, as struct profile_holder; and codes, by setting used[id]. */
+void people__each_id(struct people *all, profile_id_fn fn, void *arg);
+void people__mark_codes(const struct people *all, bool *used);
 
 /* The profile's id of its thread, or -ENOMEM. */
 int64_t people__thread(struct people *all, struct person *who, uint32_t tid);

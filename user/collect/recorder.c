@@ -176,9 +176,9 @@ void recorder__limit(struct recorder *r, bool on)
 	people__limit(r->people, on);
 }
 
-void recorder__end_round(struct recorder *r)
+void recorder__end_round(struct recorder *r, const struct recorder_held *held)
 {
-	people__end_round(r->people);
+	people__end_round(r->people, held);
 }
 
 int recorder__take(struct recorder *r, const void *record, size_t size)
@@ -233,13 +233,42 @@ void recorder__sweep(struct recorder *r, bool (*is_gone)(void *arg, uint32_t pid
 	people__sweep(r->people, is_gone, arg);
 }
 
+void recorder__sweep_threads(struct recorder *r, recorder_thread_fn ended, void *arg)
+{
+	people__sweep_threads(r->people, ended, arg);
+}
+
+uint32_t recorder__code_count(const struct recorder *r)
+{
+	return codes__count(r->codes);
+}
+
+void recorder__mark_codes(const struct recorder *r, bool *used)
+{
+	people__mark_codes(r->people, used);
+}
+
+void recorder__drop_codes(struct recorder *r, const bool *used)
+{
+	codes__drop(r->codes, used);
+}
+
+void recorder__each_id(void *arg, profile_id_fn fn, void *fn_arg)
+{
+	struct recorder *r = arg;
+
+	codes__each_id(r->codes, fn, fn_arg);
+	people__each_id(r->people, fn, fn_arg);
+	holds__each_id(r->holds, fn, fn_arg);
+}
+
 void recorder__counts(const struct recorder *r, struct recorder_counts *out)
 {
 	*out = r->counts;
-	out->processes = profile__process_count(r->profile);
-	out->threads = profile__thread_count(r->profile);
+	out->processes = profile__processes_ever(r->profile);
+	out->threads = profile__threads_ever(r->profile);
 	out->stacks = profile__stack_count(r->profile) - 1;
-	out->code_objects = codes__count(r->codes);
+	out->code_objects = codes__ever(r->codes);
 }
 
 uint64_t recorder__live(const struct recorder *r)

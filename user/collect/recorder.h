@@ -53,20 +53,43 @@ void recorder__limit(struct recorder *r, bool on);
 void recorder__settle(struct recorder *r, bool last);
 /* Whether some are. */
 bool recorder__holds(const struct recorder *r);
-/* Call after each round of records and samples. */
-void recorder__end_round(struct recorder *r);
+
+/* Who holds back samples: those of which programs? */
+struct recorder_held {
+	bool (*has)(void *arg, uint64_t identity);
+	void *arg;
+};
+/* Call after each round of records and samples: programs that had ended before it are forgotten, unless they are held (NULL: none). */
+void recorder__end_round(struct recorder *r, const struct recorder_held *held);
 /*
  * Forgets processes whose end was never told, for the ring was full or they were never introduced, and stacks that are not in use
  * any more. Call it when the kernel has been told to begin another epoch.
  */
 void recorder__sweep(struct recorder *r, bool (*is_gone)(void *arg, uint32_t pid), void *arg);
 
+/*
+ * Forgets threads that were not there any more when it was called last. ended is told each of them. Call it every few seconds.
+ */
+typedef void (*recorder_thread_fn)(void *arg, uint64_t identity, uint32_t tid);
+void recorder__sweep_threads(struct recorder *r, recorder_thread_fn ended, void *arg);
+
+/*
+ * Code objects that no living process has are forgotten: of `count` codes those with used[id], which recorder__mark_codes sets for
+ * what the recorder itself needs, stay.
+ */
+uint32_t recorder__code_count(const struct recorder *r);
+void recorder__mark_codes(const struct recorder *r, bool *used);
+void recorder__drop_codes(struct recorder *r, const bool *used);
+/* The ids of the profile that are kept here: struct profile_holder, `arg` being the recorder. */
+void recorder__each_id(void *arg, profile_id_fn fn, void *fn_arg);
+
 struct recorder_counts {
 	uint64_t taken; /* beyond what the kernel counts: samples of processes that it did not know as Python yet */
 	uint64_t written;
 	uint64_t lost[PYBPF_OUTCOME_COUNT]; /* in user space: NO_MEMORY */
 	uint64_t truncated[PYBPF_OUTCOME_COUNT];
-	uint64_t processes, threads, stacks, code_objects;
+	uint64_t processes, threads, code_objects; /* all that there ever were */
+	uint64_t stacks;                            /* that are in the profile by now */
 };
 void recorder__counts(const struct recorder *r, struct recorder_counts *out);
 /* Processes that were introduced and have not ended. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/vec.h"
+#include "collect/stacks.h"
 
 #define MAX_BYTES ((size_t)16 << 20) /* of what is held: some 500 samples */
 #define MAX_NS    (5 * 1000000000ull) /* a table is made in less */
@@ -110,6 +111,33 @@ static struct rest *find(const struct rests *all, uint64_t name)
 	uint64_t *at = hmap__get(&all->by_name, name);
 
 	return at ? (struct rest *)(uintptr_t)*at : NULL;
+}
+
+bool rests__has(const struct rests *all, uint64_t identity)
+{
+	uint64_t name, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&all->by_name, &pos, &name, &at)) {
+		if (((const struct rest *)(uintptr_t)*at)->head.identity == identity)
+			return true;
+	}
+	return false;
+}
+
+void rests__mark_codes(const struct rests *all, bool *used)
+{
+	uint64_t name, *at;
+	size_t pos = 0;
+
+	while (hmap__next(&all->by_name, &pos, &name, &at)) {
+		const struct rest *r = (const struct rest *)(uintptr_t)*at;
+
+		for (uint32_t i = 0; r->stack && i < r->stack->nframes; i++) {
+			if (r->ids[i] != STACKS_NO_CODE)
+				used[r->ids[i]] = true;
+		}
+	}
 }
 
 /* ---- what comes */

@@ -35,7 +35,10 @@ void rests__finish(struct rests *all, struct recorder *r, bool last);
 /* Of how many the stack became complete here. */
 uint64_t rests__finished(const struct rests *all);
 
-/* How many are held. As long as there are some, nothing of their processes may be forgotten. */
-size_t rests__count(const struct rests *all);
+size_t rests__count(const struct rests *all); /* how many are held */
+/* Whether one of the program is held: then nothing of it may be forgotten. */
+bool rests__has(const struct rests *all, uint64_t identity);
+/* Sets used[id] for each code object that one needs: as recorder__mark_codes. */
+void rests__mark_codes(const struct rests *all, bool *used);
 
 #endif

@@ -12,8 +12,12 @@
 
 #include "store/capture.h"
 
-#define MANY_ENDED   64    /* processes whose parts are worth a write */
-#define MANY_SAMPLES 16384 /* kept in order */
+/* What is worth a write, when the profile is small: processes and threads that have ended, or samples that are kept in order. */
+#define MANY_ENDED   64
+#define MANY_SAMPLES 4096
+/* And how much of the profile each of them is worth to be walked through. */
+#define BYTES_FOR_ENDED  (64u << 10)
+#define BYTES_FOR_SAMPLE (1u << 10)
 
 struct spill {
 	FILE *file; /* NULL: nothing was written yet */
@@ -82,14 +86,21 @@ static void give_up(struct spill *s, off_t end)
 		return; /* cannot happen; a reader stops at the first block that is not whole */
 }
 
-int spill__step(struct spill *s, struct profile *p, bool now)
+bool spill__is_due(const struct spill *s, const struct profile *p)
 {
-	bool worth = profile__ended_count(p) >= MANY_ENDED ||
-		     (profile__ordered(p) && profile__sample_count(p) >= MANY_SAMPLES);
+	size_t ended = profile__ended_count(p), samples = profile__ordered(p) ? profile__sample_count(p) : 0;
+
+	return !s->broken && (ended >= MANY_ENDED || samples >= MANY_SAMPLES) &&
+	       ended * BYTES_FOR_ENDED + samples * BYTES_FOR_SAMPLE >= profile__memory(p);
+}
+
+int spill__step(struct spill *s, struct profile *p, const struct profile_holder *holder)
+{
+	struct profile_moves moves;
 	off_t before = 0;
 	int err = 0;
 
-	if (s->broken || (!worth && !now))
+	if (s->broken)
 		return 0;
 	if (!s->file)
 		err = open_file(s);
@@ -102,9 +113,12 @@ int spill__step(struct spill *s, struct profile *p, bool now)
 		return err;
 	}
 	s->used = true;
-	err = profile__drop_past(p);
+	if (profile__drop_past(p, holder, &moves))
+		return 0; /* no memory: the rest goes another time */
+	capture_writer__moved(s->writer, &moves);
+	profile_moves__free(&moves);
 	malloc_trim(0);
-	return err;
+	return 0;
 }
 
 bool spill__is_used(const struct spill *s)

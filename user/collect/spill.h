@@ -16,8 +16,13 @@ struct spill;
 struct spill *spill__new(void); /* NULL when out of memory */
 void spill__free(struct spill *s); /* NULL is fine */
 
-/* Writes what is past, if it is worth it or `now`, and drops it from the profile. 0, or -errno once: then all stays in memory from there on. */
-int spill__step(struct spill *s, struct profile *p, bool now);
+/* Whether so much is past that it is worth a walk through the profile. */
+bool spill__is_due(const struct spill *s, const struct profile *p);
+/*
+ * Writes what is past and drops it from the profile: holder as for profile__drop_past. 0, or -errno once: then all stays in memory
+ * from there on.
+ */
+int spill__step(struct spill *s, struct profile *p, const struct profile_holder *holder);
 
 /* Forgets all that was written: another part of the recording begins. */
 void spill__restart(struct spill *s);

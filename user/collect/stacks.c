@@ -495,3 +495,29 @@ int64_t stacks__find(struct stacks *s, const struct rec_sample *sample, uint16_t
 		return -ENOMEM;
 	return stack;
 }
+
+void stacks__each_id(struct stacks *s, profile_id_fn fn, void *arg)
+{
+	hmap__free(&s->places); /* found anew by the next sample */
+	vec__foreach(&s->told, told) {
+		fn(arg, PROFILE_STACKS, &told->parent);
+		for (uint32_t i = 0; i < told->count; i++) {
+			if (s->parts.data[told->parts + i].kind == PART_FRAME)
+				fn(arg, PROFILE_FRAMES, &s->parts.data[told->parts + i].id);
+		}
+	}
+}
+
+void stacks__mark_codes(const struct stacks *s, bool *used)
+{
+	for (size_t t = 0; t < s->told.len; t++) {
+		const struct told_stack *told = &s->told.data[t];
+
+		for (uint32_t i = 0; i < told->count; i++) {
+			const struct part *part = &s->parts.data[told->parts + i];
+
+			if (part->kind == PART_PYTHON && part->id != STACKS_NO_CODE)
+				used[part->id] = true;
+		}
+	}
+}

@@ -6,6 +6,7 @@
 #ifndef PYBPF_STACKS_H
 #define PYBPF_STACKS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -58,6 +59,10 @@ void stacks__next_epoch(struct stacks *s);
  * had. -ENOENT when the stack was never told, -ENOMEM.
  */
 int64_t stacks__find(struct stacks *s, const struct rec_sample *sample, uint16_t *outcome);
+
+/* What is kept here: ids of the profile, as struct profile_holder; and codes, by setting used[id]. */
+void stacks__each_id(struct stacks *s, profile_id_fn fn, void *arg);
+void stacks__mark_codes(const struct stacks *s, bool *used);
 
 /* The profile's marker frame for an outcome, or -ENOMEM. */
 int64_t stacks__marker(struct profile *p, enum pybpf_outcome outcome);

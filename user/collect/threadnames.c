@@ -140,6 +140,18 @@ void threadnames__take(struct threadnames *t, const void *record, size_t size)
 		forget(t, ((const struct rec_life *)record)->identity);
 }
 
+void threadnames__end_thread(struct threadnames *t, uint64_t identity, uint32_t tid)
+{
+	struct member *m = find(t, identity);
+	uint64_t ns_tid, *at;
+	size_t pos = 0;
+
+	while (m && hmap__next(&m->tids, &pos, &ns_tid, &at)) {
+		if (*at == tid)
+			hmap__del(&m->tids, ns_tid);
+	}
+}
+
 static int locate(struct threadnames *t, struct member *m)
 {
 	struct pyproc p;

@@ -22,6 +22,9 @@ void threadnames__free(struct threadnames *t); /* NULL is fine */
 /* Every record of the ring, in their order: those of other kinds are passed over. */
 void threadnames__take(struct threadnames *t, const void *record, size_t size);
 
+/* A thread of a program that goes on has ended. */
+void threadnames__end_thread(struct threadnames *t, uint64_t identity, uint32_t tid);
+
 /* Called with the name (UTF-8) of a thread of the program `identity` (rec_proc.identity). */
 typedef void (*threadnames_fn)(void *arg, uint64_t identity, uint32_t tid, const char *name, size_t n);
 

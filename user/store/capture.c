@@ -20,6 +20,7 @@ struct reader {
 	size_t at;       /* in the payload */
 	bool bad;        /* something in the payload was out of range */
 	struct vec(uint16_t) outcomes; /* number in the file -> ours */
+	struct vec(uint32_t) ids[PROFILE_TABLES]; /* likewise */
 };
 
 static int damaged(struct reader *r, const char *what)
@@ -59,6 +60,16 @@ static uint32_t number32(struct reader *r)
 	return (uint32_t)v;
 }
 
+/* An id that a table has, as ours. */
+static uint32_t reference(struct reader *r, enum profile_table table)
+{
+	uint64_t id = number(r);
+
+	if (id >= r->ids[table].len)
+		r->bad = true;
+	return r->bad ? 0 : r->ids[table].data[id];
+}
+
 static const char *bytes(struct reader *r, size_t *n)
 {
 	uint64_t len = number(r);
@@ -87,12 +98,14 @@ static uint64_t count(struct reader *r)
 
 /* ---- blocks: 0, -ENOMEM, or -EBADMSG for an entry that refers to what is not there */
 
-static int note(struct reader *r, int64_t id, uint64_t expected)
+/* The next entry of a table in the file is `id` of ours. */
+static int note(struct reader *r, enum profile_table table, int64_t id)
 {
 	if (id == -ENOMEM)
 		return -ENOMEM;
-	/* an entry that was there before has the wrong id: a writer's tables hold each thing once */
-	return id < 0 || (uint64_t)id != expected ? -EBADMSG : r->bad ? -EBADMSG : 0;
+	if (id < 0 || r->bad)
+		return -EBADMSG;
+	return vec__push(&r->ids[table], (uint32_t)id);
 }
 
 static int read_strings(struct reader *r)
@@ -100,12 +113,11 @@ static int read_strings(struct reader *r)
 	int err = 0;
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
-		uint32_t expected = profile__string_count(r->p);
 		size_t len;
 		const char *s = bytes(r, &len);
 
 		if (!r->bad)
-			err = note(r, profile__add_string(r->p, s, len), expected);
+			err = note(r, PROFILE_STRINGS, profile__add_string(r->p, s, len));
 	}
 	return err;
 }
@@ -116,20 +128,20 @@ static int read_frames(struct reader *r)
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
 		struct frame f = {0};
-		uint32_t kind = number32(r), expected = profile__frame_count(r->p);
+		uint32_t kind = number32(r);
 
 		f.kind = kind < FRAME_KIND_COUNT ? (enum frame_kind)kind : FRAME_NATIVE;
-		f.name = number32(r);
-		f.file = number32(r);
-		f.short_file = number32(r);
-		f.module = number32(r);
+		f.name = reference(r, PROFILE_STRINGS);
+		f.file = reference(r, PROFILE_STRINGS);
+		f.short_file = reference(r, PROFILE_STRINGS);
+		f.module = reference(r, PROFILE_STRINGS);
 		f.line = number32(r);
 		f.end_line = number32(r);
 		f.column = number32(r);
 		f.end_column = number32(r);
 		f.first_line = number32(r);
 		if (!r->bad)
-			err = note(r, profile__add_frame(r->p, &f), expected);
+			err = note(r, PROFILE_FRAMES, profile__add_frame(r->p, &f));
 	}
 	return err;
 }
@@ -139,10 +151,10 @@ static int read_stacks(struct reader *r)
 	int err = 0;
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
-		uint32_t parent = number32(r), frame = number32(r), expected = profile__stack_count(r->p);
+		uint32_t parent = reference(r, PROFILE_STACKS), frame = reference(r, PROFILE_FRAMES);
 
 		if (!r->bad)
-			err = note(r, profile__add_stack(r->p, parent, frame), expected);
+			err = note(r, PROFILE_STACKS, profile__add_stack(r->p, parent, frame));
 	}
 	return err;
 }
@@ -156,12 +168,12 @@ static struct profile_process read_process(struct reader *r)
 	p.ppid = number32(r);
 	p.uid = number32(r);
 	p.start_time = number(r);
-	p.comm = number32(r);
-	p.cmdline = number32(r);
-	p.exe = number32(r);
-	p.container = number32(r);
-	p.container_name = number32(r);
-	p.version = number32(r);
+	p.comm = reference(r, PROFILE_STRINGS);
+	p.cmdline = reference(r, PROFILE_STRINGS);
+	p.exe = reference(r, PROFILE_STRINGS);
+	p.container = reference(r, PROFILE_STRINGS);
+	p.container_name = reference(r, PROFILE_STRINGS);
+	p.version = reference(r, PROFILE_STRINGS);
 	return p;
 }
 
@@ -171,10 +183,9 @@ static int read_processes(struct reader *r)
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
 		struct profile_process p = read_process(r);
-		uint32_t expected = profile__process_count(r->p);
 
 		if (!r->bad)
-			err = note(r, profile__add_process(r->p, &p), expected);
+			err = note(r, PROFILE_PROCESSES, profile__add_process(r->p, &p));
 	}
 	return err;
 }
@@ -184,7 +195,7 @@ static int read_facts(struct reader *r)
 	int err = 0;
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
-		uint32_t id = number32(r);
+		uint32_t id = reference(r, PROFILE_PROCESSES);
 		struct profile_process p = read_process(r);
 
 		if (!r->bad)
@@ -198,7 +209,7 @@ static int read_names(struct reader *r)
 	int err = 0;
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
-		uint32_t id = number32(r), name = number32(r);
+		uint32_t id = reference(r, PROFILE_THREADS), name = reference(r, PROFILE_STRINGS);
 
 		if (!r->bad)
 			err = profile__name_thread(r->p, id, name);
@@ -212,14 +223,13 @@ static int read_threads(struct reader *r)
 
 	for (uint64_t n = count(r); n && !err && !r->bad; n--) {
 		struct profile_thread t = {0};
-		uint32_t expected = profile__thread_count(r->p);
 
-		t.process = number32(r);
+		t.process = reference(r, PROFILE_PROCESSES);
 		t.tid = number32(r);
 		t.ns_tid = number32(r);
-		t.name = number32(r);
+		t.name = reference(r, PROFILE_STRINGS);
 		if (!r->bad)
-			err = note(r, profile__add_thread(r->p, &t), expected);
+			err = note(r, PROFILE_THREADS, profile__add_thread(r->p, &t));
 	}
 	return err;
 }
@@ -244,8 +254,8 @@ static int read_samples(struct reader *r)
 
 		time += (passed >> 1) ^ -(passed & 1);
 		s.time = time;
-		s.thread = number32(r);
-		s.stack = number32(r);
+		s.thread = reference(r, PROFILE_THREADS);
+		s.stack = reference(r, PROFILE_STACKS);
 		s.cpu = number32(r);
 		s.outcome = outcome_of(r, number(r));
 		s.kind = (uint16_t)number32(r);
@@ -325,10 +335,13 @@ static int read_meta(struct reader *r)
 	m.rate_hz = number32(r);
 	m.cpus = number32(r);
 	ordered = number(r);
-	if (!r->p && !r->bad)
+	if (!r->p && !r->bad) {
 		r->p = profile__new(ordered);
-	if (!r->bad)
-		err = r->p ? profile__set_meta(r->p, &m) : -ENOMEM;
+		if (!r->p || vec__push(&r->ids[PROFILE_STRINGS], 0) || vec__push(&r->ids[PROFILE_STACKS], 0))
+			err = -ENOMEM;
+	}
+	if (!r->bad && !err)
+		err = profile__set_meta(r->p, &m);
 	free(m.version);
 	free(m.host);
 	free(m.kernel);
@@ -454,6 +467,8 @@ int capture__read_both(FILE *in, FILE *rest, struct profile **out, bool *truncat
 		err = damaged(&r, "it ends before the first block does");
 	vec__free(&r.payload);
 	vec__free(&r.outcomes);
+	for (int table = 0; table < PROFILE_TABLES; table++)
+		vec__free(&r.ids[table]);
 	if (err < 0) {
 		profile__free(r.p);
 		return err;

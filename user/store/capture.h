@@ -28,9 +28,9 @@
  *	12 names     n count; n thread, name each: likewise of a thread
  *
  * Blocks of tables carry on where the one before of that type ended: ids count up through the file, and nothing refers to
- * what comes later. String 0 is "" and stack 0 the empty root; neither is in the file. meta comes first; outcomes before
- * accounts and samples; a later meta or accounts replaces the one before. So a writer may append as it records. Readers
- * pass over types that they do not know.
+ * what comes later. Two ids may stand for equal strings, frames or stacks. String 0 is "" and stack 0 the empty root; neither is in
+ * the file. meta comes first; outcomes before accounts and samples; a later meta or accounts replaces the one before. So a writer
+ * may append as it records. Readers pass over types that they do not know.
  */
 #ifndef PYBPF_CAPTURE_H
 #define PYBPF_CAPTURE_H
@@ -70,7 +70,9 @@ struct capture_writer *capture_writer__new(FILE *out); /* NULL when out of memor
 void capture_writer__free(struct capture_writer *w);    /* NULL is fine */
 /* All that the profile's tables have and that was not added yet, and samples: those that are past, or all. 0 or -errno. */
 int capture_writer__add(struct capture_writer *w, const struct profile *p, bool past_only);
-/* Adds what is left, and ends the capture. `out` is not flushed. 0 or -errno. */
+/* The profile was added whole, and its ids are others now: profile__drop_past has told them. */
+void capture_writer__moved(struct capture_writer *w, const struct profile_moves *moves);
+/* Adds what is left, and ends the capture; then no more is added. `out` is not flushed. 0 or -errno. */
 int capture_writer__finish(struct capture_writer *w, const struct profile *p);
 /* The same to another file, which carries on what `out` has; the writer stays as it is and may go on. 0 or -errno. */
 int capture_writer__finish_to(const struct capture_writer *w, const struct profile *p, FILE *out);

@@ -8,6 +8,7 @@
 #include <zlib.h>
 
 #include "base/str.h"
+#include "base/vec.h"
 
 #define ENTRIES_PER_BLOCK 4096
 #define BYTES_PER_BLOCK   (256u << 10)
@@ -15,7 +16,8 @@
 struct capture_writer {
 	FILE *out;
 	bool begun;
-	uint32_t strings, frames, stacks, processes, threads; /* how many have been written */
+	struct vec(uint32_t) ids[PROFILE_TABLES]; /* by the profile's id: that in the file, of those that have been written */
+	uint32_t next[PROFILE_TABLES];            /* id in the file of what comes next */
 	const struct profile *p; /* during a call */
 	struct str payload;
 	int err; /* the first failure: later steps do nothing */
@@ -38,6 +40,14 @@ static void number(struct capture_writer *w, uint64_t v)
 	} while (v);
 	if (!w->err)
 		w->err = str__add(&w->payload, bytes, n);
+}
+
+/* An id of the profile, as the file has it. What is not written yet is going to be, in this order. */
+static void reference(struct capture_writer *w, enum profile_table table, uint32_t id)
+{
+	size_t written = w->ids[table].len;
+
+	number(w, id < written ? w->ids[table].data[id] : w->next[table] + (id - written));
 }
 
 static void string(struct capture_writer *w, const char *bytes, size_t n)
@@ -113,10 +123,10 @@ static void put_frame(struct capture_writer *w, size_t id)
 	const struct frame *f = profile__frame(w->p, (uint32_t)id);
 
 	number(w, f->kind);
-	number(w, f->name);
-	number(w, f->file);
-	number(w, f->short_file);
-	number(w, f->module);
+	reference(w, PROFILE_STRINGS, f->name);
+	reference(w, PROFILE_STRINGS, f->file);
+	reference(w, PROFILE_STRINGS, f->short_file);
+	reference(w, PROFILE_STRINGS, f->module);
 	number(w, f->line);
 	number(w, f->end_line);
 	number(w, f->column);
@@ -128,37 +138,35 @@ static void put_stack(struct capture_writer *w, size_t id)
 {
 	const struct stack_node *s = profile__stack(w->p, (uint32_t)id);
 
-	number(w, s->parent);
-	number(w, s->frame);
+	reference(w, PROFILE_STACKS, s->parent);
+	reference(w, PROFILE_FRAMES, s->frame);
 }
 
 static void put_process(struct capture_writer *w, size_t id)
 {
-	static const struct profile_process dropped = {0};
-	const struct profile_process *p = profile__process(w->p, (uint32_t)id) ?: &dropped;
+	const struct profile_process *p = profile__process(w->p, (uint32_t)id);
 
 	number(w, p->pid);
 	number(w, p->ns_pid);
 	number(w, p->ppid);
 	number(w, p->uid);
 	number(w, p->start_time);
-	number(w, p->comm);
-	number(w, p->cmdline);
-	number(w, p->exe);
-	number(w, p->container);
-	number(w, p->container_name);
-	number(w, p->version);
+	reference(w, PROFILE_STRINGS, p->comm);
+	reference(w, PROFILE_STRINGS, p->cmdline);
+	reference(w, PROFILE_STRINGS, p->exe);
+	reference(w, PROFILE_STRINGS, p->container);
+	reference(w, PROFILE_STRINGS, p->container_name);
+	reference(w, PROFILE_STRINGS, p->version);
 }
 
 static void put_thread(struct capture_writer *w, size_t id)
 {
-	static const struct profile_thread dropped = {0};
-	const struct profile_thread *t = profile__thread(w->p, (uint32_t)id) ?: &dropped;
+	const struct profile_thread *t = profile__thread(w->p, (uint32_t)id);
 
-	number(w, t->process);
+	reference(w, PROFILE_PROCESSES, t->process);
 	number(w, t->tid);
 	number(w, t->ns_tid);
-	number(w, t->name);
+	reference(w, PROFILE_STRINGS, t->name);
 }
 
 static void put_sample(struct capture_writer *w, const struct profile_sample *s, uint64_t before)
@@ -166,8 +174,8 @@ static void put_sample(struct capture_writer *w, const struct profile_sample *s,
 	int64_t passed = (int64_t)(s->time - before);
 
 	number(w, ((uint64_t)passed << 1) ^ (uint64_t)(passed >> 63));
-	number(w, s->thread);
-	number(w, s->stack);
+	reference(w, PROFILE_THREADS, s->thread);
+	reference(w, PROFILE_STACKS, s->stack);
 	number(w, s->cpu);
 	number(w, s->outcome);
 	number(w, s->kind);
@@ -204,9 +212,9 @@ static void put_changes(struct capture_writer *w)
 	size_t thread_count, count = profile__changed(w->p, &processes, &threads, &thread_count), n = 0;
 
 	for (size_t i = 0; i < count; i++) {
-		if (processes[i] >= w->processes)
+		if (processes[i] >= w->ids[PROFILE_PROCESSES].len)
 			continue;
-		number(w, processes[i]);
+		reference(w, PROFILE_PROCESSES, processes[i]);
 		put_process(w, processes[i]);
 		n++;
 	}
@@ -214,10 +222,10 @@ static void put_changes(struct capture_writer *w)
 		block(w, CAPTURE_PROCESS_FACTS, (int64_t)n);
 	n = 0;
 	for (size_t i = 0; i < thread_count; i++) {
-		if (threads[i] >= w->threads)
+		if (threads[i] >= w->ids[PROFILE_THREADS].len)
 			continue;
-		number(w, threads[i]);
-		number(w, profile__thread(w->p, threads[i])->name);
+		reference(w, PROFILE_THREADS, threads[i]);
+		reference(w, PROFILE_STRINGS, profile__thread(w->p, threads[i])->name);
 		n++;
 	}
 	if (n)
@@ -283,8 +291,15 @@ struct capture_writer *capture_writer__new(FILE *out)
 {
 	struct capture_writer *w = calloc(1, sizeof(*w));
 
-	if (w)
-		w->out = out;
+	if (!w)
+		return NULL;
+	w->out = out;
+	/* string 0 and stack 0 are known */
+	if (vec__push(&w->ids[PROFILE_STRINGS], 0) || vec__push(&w->ids[PROFILE_STACKS], 0)) {
+		capture_writer__free(w);
+		return NULL;
+	}
+	w->next[PROFILE_STRINGS] = w->next[PROFILE_STACKS] = 1;
 	return w;
 }
 
@@ -292,6 +307,8 @@ void capture_writer__free(struct capture_writer *w)
 {
 	if (!w)
 		return;
+	for (int table = 0; table < PROFILE_TABLES; table++)
+		vec__free(&w->ids[table]);
 	str__free(&w->payload);
 	free(w);
 }
@@ -301,29 +318,86 @@ static int failure(const struct capture_writer *w)
 	return w->err ? w->err : ferror(w->out) ? (errno ? -errno : -EIO) : 0;
 }
 
-int capture_writer__add(struct capture_writer *w, const struct profile *p, bool past_only)
+static uint32_t count_of(const struct profile *p, enum profile_table table)
+{
+	switch (table) {
+	case PROFILE_STRINGS:
+		return profile__string_count(p);
+	case PROFILE_FRAMES:
+		return profile__frame_count(p);
+	case PROFILE_STACKS:
+		return profile__stack_count(p);
+	case PROFILE_PROCESSES:
+		return profile__process_count(p);
+	default:
+		return profile__thread_count(p);
+	}
+}
+
+static void put_new(struct capture_writer *w, enum profile_table which, enum capture_block type,
+		    void (*put)(struct capture_writer *w, size_t id))
+{
+	table(w, type, w->ids[which].len, count_of(w->p, which), put);
+}
+
+/* All that was not written yet, and samples. */
+static int put_all(struct capture_writer *w, const struct profile *p, bool past_only)
 {
 	w->p = p;
 	if (!w->begun)
 		begin(w);
-	table(w, CAPTURE_STRINGS, w->strings + 1, profile__string_count(p), put_string);
-	table(w, CAPTURE_FRAMES, w->frames, profile__frame_count(p), put_frame);
-	table(w, CAPTURE_STACKS, w->stacks + 1, profile__stack_count(p), put_stack);
+	put_new(w, PROFILE_STRINGS, CAPTURE_STRINGS, put_string);
+	put_new(w, PROFILE_FRAMES, CAPTURE_FRAMES, put_frame);
+	put_new(w, PROFILE_STACKS, CAPTURE_STACKS, put_stack);
 	put_changes(w);
-	table(w, CAPTURE_PROCESSES, w->processes, profile__process_count(p), put_process);
-	table(w, CAPTURE_THREADS, w->threads, profile__thread_count(p), put_thread);
+	put_new(w, PROFILE_PROCESSES, CAPTURE_PROCESSES, put_process);
+	put_new(w, PROFILE_THREADS, CAPTURE_THREADS, put_thread);
 	put_samples(w, past_only);
+	return failure(w);
+}
+
+int capture_writer__add(struct capture_writer *w, const struct profile *p, bool past_only)
+{
+	for (int table = 0; table < PROFILE_TABLES; table++) {
+		if (vec__reserve(&w->ids[table], count_of(p, table)))
+			return -ENOMEM;
+	}
 	/* what counts as written is in the file, not in the stream's memory */
-	if (!failure(w) && fflush(w->out))
+	if (!put_all(w, p, past_only) && fflush(w->out))
 		w->err = -errno;
 	if (failure(w))
 		return failure(w);
-	w->strings = profile__string_count(p) - 1;
-	w->frames = profile__frame_count(p);
-	w->stacks = profile__stack_count(p) - 1;
-	w->processes = profile__process_count(p);
-	w->threads = profile__thread_count(p);
+	for (int table = 0; table < PROFILE_TABLES; table++) {
+		while (w->ids[table].len < count_of(p, table))
+			w->ids[table].data[w->ids[table].len++] = w->next[table]++;
+	}
 	return 0;
+}
+
+void capture_writer__moved(struct capture_writer *w, const struct profile_moves *moves)
+{
+	for (int table = 0; table < PROFILE_TABLES; table++) {
+		size_t kept = 0;
+
+		for (size_t id = 0; id < w->ids[table].len; id++) {
+			if (moves->to[table][id] != PROFILE_GONE)
+				w->ids[table].data[kept++] = w->ids[table].data[id];
+		}
+		w->ids[table].len = kept;
+		vec__shrink(&w->ids[table]);
+	}
+}
+
+static int put_end(struct capture_writer *w, const struct profile *p)
+{
+	int err = put_all(w, p, false);
+
+	if (err)
+		return err;
+	put_meta(w);
+	put_accounts(w);
+	block(w, CAPTURE_END, -1);
+	return failure(w);
 }
 
 int capture_writer__finish_to(const struct capture_writer *w, const struct profile *p, FILE *out)
@@ -334,19 +408,12 @@ int capture_writer__finish_to(const struct capture_writer *w, const struct profi
 	rest.out = out;
 	rest.payload = (struct str){0};
 	rest.err = 0;
-	err = capture_writer__finish(&rest, p);
+	err = put_end(&rest, p);
 	str__free(&rest.payload);
 	return err;
 }
 
 int capture_writer__finish(struct capture_writer *w, const struct profile *p)
 {
-	int err = capture_writer__add(w, p, false);
-
-	if (err)
-		return err;
-	put_meta(w);
-	put_accounts(w);
-	block(w, CAPTURE_END, -1);
-	return failure(w);
+	return put_end(w, p);
 }

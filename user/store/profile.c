@@ -5,27 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
-#include "base/vec.h"
-
-struct profile {
-	bool keep_order;
-	struct strtab *strings;
-	struct vec(struct frame) frames;
-	struct vec(struct stack_node) stacks;
-	/* id -> a structure of its own: those of ended processes go, while ids count on */
-	struct hmap processes, threads;
-	uint32_t process_count, thread_count;
-	struct hmap ended;                     /* ids of processes that have ended and are still here */
-	struct vec(uint32_t) changed_processes; /* ids, since profile__drop */
-	struct vec(uint32_t) changed_threads;
-	struct vec(struct profile_sample) samples;
-	struct hmap frame_ids;  /* hash of the frame -> id; a clash is resolved by probing on */
-	struct hmap stack_ids;  /* parent and frame -> id */
-	struct hmap sample_ids; /* what makes samples equal -> index */
-	struct profile_meta meta;
-	struct profile_accounts accounts;
-};
+#include "store/profile_priv.h"
 
 struct profile *profile__new(bool keep_order)
 {
@@ -40,43 +20,6 @@ struct profile *profile__new(bool keep_order)
 		return NULL;
 	}
 	return p;
-}
-
-/* Tables of structures by id. */
-static void *record(const struct hmap *table, uint32_t id)
-{
-	uint64_t *known = hmap__get(table, id);
-
-	return known ? (void *)(uintptr_t)*known : NULL;
-}
-
-static int record__add(struct hmap *table, uint32_t *count, const void *bytes, size_t n)
-{
-	void *copy;
-	int err;
-
-	if (*count == UINT32_MAX)
-		return -ERANGE;
-	copy = malloc(n);
-	if (!copy)
-		return -ENOMEM;
-	memcpy(copy, bytes, n);
-	err = hmap__put(table, *count, (uintptr_t)copy);
-	if (err)
-		free(copy);
-	else
-		(*count)++;
-	return err;
-}
-
-static void records__free(struct hmap *table)
-{
-	uint64_t id, *at;
-	size_t pos = 0;
-
-	while (hmap__next(table, &pos, &id, &at))
-		free((void *)(uintptr_t)*at);
-	hmap__free(table);
 }
 
 static void meta__free(struct profile_meta *m)
@@ -95,9 +38,8 @@ void profile__free(struct profile *p)
 	strtab__free(p->strings);
 	vec__free(&p->frames);
 	vec__free(&p->stacks);
-	records__free(&p->processes);
-	records__free(&p->threads);
-	hmap__free(&p->ended);
+	vec__free(&p->processes);
+	vec__free(&p->threads);
 	vec__free(&p->changed_processes);
 	vec__free(&p->changed_threads);
 	vec__free(&p->samples);
@@ -126,9 +68,14 @@ static bool known_string(const struct profile *p, uint32_t id)
 /* Frames are compared as bytes: they have no padding. */
 _Static_assert(sizeof(struct frame) == 10 * sizeof(uint32_t), "struct frame has padding");
 
+uint64_t profile__frame_key(const struct frame *f)
+{
+	return hash__bytes(f, sizeof(*f));
+}
+
 int64_t profile__add_frame(struct profile *p, const struct frame *f)
 {
-	uint64_t key = hash__bytes(f, sizeof(*f));
+	uint64_t key = profile__frame_key(f);
 	int err;
 
 	if (!known_string(p, f->name) || !known_string(p, f->file) || !known_string(p, f->short_file) ||
@@ -155,9 +102,14 @@ int64_t profile__add_frame(struct profile *p, const struct frame *f)
 	return (int64_t)p->frames.len - 1;
 }
 
+uint64_t profile__stack_key(uint32_t parent, uint32_t frame)
+{
+	return (uint64_t)parent << 32 | frame;
+}
+
 int64_t profile__add_stack(struct profile *p, uint32_t parent, uint32_t frame)
 {
-	uint64_t key = (uint64_t)parent << 32 | frame, *known;
+	uint64_t key = profile__stack_key(parent, frame), *known;
 	int err;
 
 	if (parent >= p->stacks.len || frame >= p->frames.len)
@@ -189,11 +141,9 @@ static bool valid_process(const struct profile *p, const struct profile_process 
 
 int profile__set_process(struct profile *p, uint32_t id, const struct profile_process *process)
 {
-	struct profile_process *known = record(&p->processes, id);
-
-	if (!known || !valid_process(p, process))
+	if (id >= p->processes.len || !valid_process(p, process))
 		return -EINVAL;
-	*known = *process;
+	p->processes.data[id].facts = *process;
 	return vec__push(&p->changed_processes, id);
 }
 
@@ -203,29 +153,37 @@ int64_t profile__add_process(struct profile *p, const struct profile_process *pr
 
 	if (!valid_process(p, process))
 		return -EINVAL;
-	err = record__add(&p->processes, &p->process_count, process, sizeof(*process));
-	return err ? err : (int64_t)p->process_count - 1;
+	if (p->processes.len >= UINT32_MAX)
+		return -ERANGE;
+	err = vec__push(&p->processes, (struct process_entry){.facts = *process});
+	if (err)
+		return err;
+	p->processes_ever++;
+	return (int64_t)p->processes.len - 1;
 }
 
 int64_t profile__add_thread(struct profile *p, const struct profile_thread *thread)
 {
 	int err;
 
-	if (!record(&p->processes, thread->process) || !known_string(p, thread->name))
+	if (thread->process >= p->processes.len || !known_string(p, thread->name))
 		return -EINVAL;
-	err = record__add(&p->threads, &p->thread_count, thread, sizeof(*thread));
-	return err ? err : (int64_t)p->thread_count - 1;
+	if (p->threads.len >= UINT32_MAX)
+		return -ERANGE;
+	err = vec__push(&p->threads, (struct thread_entry){.facts = *thread});
+	if (err)
+		return err;
+	p->threads_ever++;
+	return (int64_t)p->threads.len - 1;
 }
 
 int profile__name_thread(struct profile *p, uint32_t thread, uint32_t name)
 {
-	struct profile_thread *known = record(&p->threads, thread);
-
-	if (!known || !known_string(p, name))
+	if (thread >= p->threads.len || !known_string(p, name))
 		return -EINVAL;
-	if (known->name == name)
+	if (p->threads.data[thread].facts.name == name)
 		return 0;
-	known->name = name;
+	p->threads.data[thread].facts.name = name;
 	return vec__push(&p->changed_threads, thread);
 }
 
@@ -234,7 +192,7 @@ static bool same_kind(const struct profile_sample *a, const struct profile_sampl
 	return a->thread == b->thread && a->stack == b->stack && a->outcome == b->outcome && a->kind == b->kind;
 }
 
-static uint64_t sample_key(const struct profile_sample *s)
+uint64_t profile__sample_key(const struct profile_sample *s)
 {
 	return hash__combine((uint64_t)s->thread << 32 | s->stack, (uint64_t)s->outcome << 16 | s->kind);
 }
@@ -244,11 +202,11 @@ int profile__add_sample(struct profile *p, const struct profile_sample *s)
 	uint64_t key;
 	int err;
 
-	if (!record(&p->threads, s->thread) || s->stack >= p->stacks.len)
+	if (s->thread >= p->threads.len || s->stack >= p->stacks.len)
 		return -EINVAL;
 	if (p->keep_order)
 		return vec__push(&p->samples, *s);
-	key = sample_key(s);
+	key = profile__sample_key(s);
 	for (;; key = hash__u64(key + 1)) {
 		uint64_t *index = hmap__get(&p->sample_ids, key);
 		struct profile_sample *known;
@@ -311,12 +269,12 @@ uint32_t profile__stack_count(const struct profile *p)
 
 uint32_t profile__process_count(const struct profile *p)
 {
-	return p->process_count;
+	return (uint32_t)p->processes.len;
 }
 
 uint32_t profile__thread_count(const struct profile *p)
 {
-	return p->thread_count;
+	return (uint32_t)p->threads.len;
 }
 
 size_t profile__sample_count(const struct profile *p)
@@ -341,12 +299,12 @@ const struct stack_node *profile__stack(const struct profile *p, uint32_t id)
 
 const struct profile_process *profile__process(const struct profile *p, uint32_t id)
 {
-	return record(&p->processes, id);
+	return &p->processes.data[id].facts;
 }
 
 const struct profile_thread *profile__thread(const struct profile *p, uint32_t id)
 {
-	return record(&p->threads, id);
+	return &p->threads.data[id].facts;
 }
 
 const struct profile_sample *profile__sample(const struct profile *p, size_t index)
@@ -378,93 +336,16 @@ size_t profile__memory(const struct profile *p)
 {
 	return sizeof(*p) + strtab__memory(p->strings) + p->frames.cap * sizeof(*p->frames.data) +
 	       p->stacks.cap * sizeof(*p->stacks.data) + p->samples.cap * sizeof(*p->samples.data) +
-	       p->processes.len * sizeof(struct profile_process) + p->threads.len * sizeof(struct profile_thread) +
-	       hmap_bytes(&p->processes) + hmap_bytes(&p->threads) +
+	       p->processes.cap * sizeof(*p->processes.data) + p->threads.cap * sizeof(*p->threads.data) +
 	       hmap_bytes(&p->frame_ids) + hmap_bytes(&p->stack_ids) + hmap_bytes(&p->sample_ids);
 }
 
-/* ---- parts that have been written elsewhere */
-
-int profile__end_process(struct profile *p, uint32_t id)
+uint64_t profile__processes_ever(const struct profile *p)
 {
-	return record(&p->processes, id) ? hmap__put(&p->ended, id, 1) : -EINVAL;
+	return p->processes_ever;
 }
 
-size_t profile__ended_count(const struct profile *p)
+uint64_t profile__threads_ever(const struct profile *p)
 {
-	return p->ended.len;
-}
-
-bool profile__is_past(const struct profile *p, const struct profile_sample *s)
-{
-	const struct profile_thread *t = record(&p->threads, s->thread);
-
-	return p->keep_order || (t && hmap__get(&p->ended, t->process));
-}
-
-size_t profile__changed(const struct profile *p, const uint32_t **processes, const uint32_t **threads,
-			size_t *thread_count)
-{
-	*processes = p->changed_processes.data;
-	*threads = p->changed_threads.data;
-	*thread_count = p->changed_threads.len;
-	return p->changed_processes.len;
-}
-
-/* Past samples go; what is left is found by what makes samples equal, as before. */
-static int drop_past_samples(struct profile *p)
-{
-	size_t kept = 0;
-
-	hmap__free(&p->sample_ids);
-	for (size_t i = 0; i < p->samples.len; i++) {
-		struct profile_sample s = p->samples.data[i];
-
-		if (profile__is_past(p, &s))
-			continue;
-		p->samples.data[kept++] = s;
-	}
-	p->samples.len = kept;
-	for (size_t i = 0; i < kept; i++) {
-		uint64_t key = sample_key(&p->samples.data[i]);
-
-		while (hmap__get(&p->sample_ids, key))
-			key = hash__u64(key + 1);
-		if (hmap__put(&p->sample_ids, key, i))
-			return -ENOMEM;
-	}
-	if (!kept)
-		vec__free(&p->samples);
-	return 0;
-}
-
-int profile__drop_past(struct profile *p)
-{
-	uint64_t id, *at;
-	size_t pos = 0;
-	int err = drop_past_samples(p);
-
-	while (hmap__next(&p->threads, &pos, &id, &at)) {
-		struct profile_thread *t = (struct profile_thread *)(uintptr_t)*at;
-
-		if (!hmap__get(&p->ended, t->process))
-			continue;
-		free(t);
-		hmap__del(&p->threads, id);
-	}
-	pos = 0;
-	while (hmap__next(&p->ended, &pos, &id, &at)) {
-		free(record(&p->processes, (uint32_t)id));
-		hmap__del(&p->processes, id);
-	}
-	hmap__free(&p->ended);
-	vec__free(&p->changed_processes);
-	vec__free(&p->changed_threads);
-	return err;
-}
-
-void profile__drop_samples(struct profile *p)
-{
-	vec__free(&p->samples);
-	hmap__free(&p->sample_ids);
+	return p->threads_ever;
 }

@@ -2,8 +2,8 @@
 /*
  * What a recording knows in the end, and how it is put together.
  *
- * A profile is made of append-only tables (strings, frames, stacks, processes, threads, samples) whose
- * ids count up from 0. A stack is a node of a tree: its parent (towards the root) and one frame; stack 0 is
+ * A profile is made of tables (strings, frames, stacks, processes, threads, samples) whose ids count up from 0
+ * without gaps; they grow only, but for profile__drop_past. A stack is a node of a tree: its parent (towards the root) and one frame; stack 0 is
  * the empty root. While a recording runs, one owner adds to a `struct profile` through the adders; once
  * finished it is only read. Exporters and the capture format see nothing but this header.
  */
@@ -140,18 +140,52 @@ const struct profile_meta *profile__meta(const struct profile *p);
 const struct profile_accounts *profile__accounts(const struct profile *p);
 bool profile__ordered(const struct profile *p);
 size_t profile__memory(const struct profile *p); /* bytes held */
+/* How many were added, those that were dropped included. */
+uint64_t profile__processes_ever(const struct profile *p);
+uint64_t profile__threads_ever(const struct profile *p);
 
 /*
- * A long recording writes what is past elsewhere (store/capture.h) and drops it. Past are the samples of ended processes, and
- * all samples that are kept in order. Readers return NULL for processes and threads that were dropped.
+ * A long recording writes what is past elsewhere (store/capture.h) and drops it. Past are the samples of processes and threads that
+ * have ended, and all samples that are kept in order.
  */
-int profile__end_process(struct profile *p, uint32_t id); /* no sample of it comes any more; 0, -EINVAL, -ENOMEM */
-size_t profile__ended_count(const struct profile *p);      /* that were not dropped */
+int profile__end_process(struct profile *p, uint32_t id); /* no sample of it comes any more; 0 or -EINVAL */
+int profile__end_thread(struct profile *p, uint32_t id);  /* likewise, of a process that goes on */
+size_t profile__ended_count(const struct profile *p);      /* processes and threads that were not dropped */
 bool profile__is_past(const struct profile *p, const struct profile_sample *s);
 /* Processes and threads that were set or named anew since the last drop; how many processes. */
 size_t profile__changed(const struct profile *p, const uint32_t **processes, const uint32_t **threads,
 			size_t *thread_count);
-int profile__drop_past(struct profile *p); /* 0 or -ENOMEM */
+
+enum profile_table {
+	PROFILE_STRINGS,
+	PROFILE_FRAMES,
+	PROFILE_STACKS,
+	PROFILE_PROCESSES,
+	PROFILE_THREADS,
+	PROFILE_TABLES,
+};
+
+/* Somebody who keeps ids of a profile's tables: `each` calls fn for every one, at its place; fn may change it. */
+typedef void (*profile_id_fn)(void *fn_arg, enum profile_table table, uint32_t *id);
+struct profile_holder {
+	void (*each)(void *arg, profile_id_fn fn, void *fn_arg);
+	void *arg;
+};
+
+#define PROFILE_GONE UINT32_MAX
+/* What has become of ids, by table and old id: the new one, or PROFILE_GONE. They stay in their order. */
+struct profile_moves {
+	uint32_t *to[PROFILE_TABLES];
+	uint32_t count[PROFILE_TABLES];
+};
+void profile_moves__free(struct profile_moves *m);
+
+/*
+ * Drops past samples, processes and threads that have ended, and whatever is then referred to by nothing in the profile nor by the
+ * holder (NULL: nobody). Then ids are others: the holder's are changed in place, *moves (the caller frees) tells of all. Takes a walk
+ * through the whole profile. 0, or -ENOMEM: then past samples are gone, and all else is as before.
+ */
+int profile__drop_past(struct profile *p, const struct profile_holder *holder, struct profile_moves *moves);
 void profile__drop_samples(struct profile *p); /* all of them; everything else stays */
 
 /* Names and classes out of errors.def. */

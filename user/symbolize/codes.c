@@ -16,7 +16,9 @@
 struct code {
 	uint32_t name, file, short_file;
 	int32_t first_line;
-	bool hidden;
+	bool hidden, asked_for;
+	bool free;    /* no code has this id */
+	uint64_t rest; /* hash of all facts but the strings' ids */
 	struct linetable_index *lines; /* NULL: no table, or one of no known kind */
 };
 
@@ -25,6 +27,8 @@ struct codes {
 	struct vec(struct code) list;
 	struct hmap by_content; /* hash of all facts -> id */
 	struct hmap frames;     /* hash of (code, offset) -> frame id */
+	struct vec(uint32_t) spare; /* free ids */
+	uint64_t ever;
 };
 
 struct codes *codes__new(struct profile *p)
@@ -45,49 +49,81 @@ void codes__free(struct codes *c)
 	vec__free(&c->list);
 	hmap__free(&c->by_content);
 	hmap__free(&c->frames);
+	vec__free(&c->spare);
 	free(c);
 }
 
-static uint64_t content_hash(const struct code_facts *f)
+static uint64_t rest_hash(const struct code_facts *f)
 {
-	uint64_t h = hash__bytes(f->linetable, f->linetable_bytes);
+	uint64_t h = hash__combine(hash__bytes(f->linetable, f->linetable_bytes), (uint32_t)f->first_line);
 
-	h = hash__combine(h, (uint64_t)f->name << 32 | f->file);
-	h = hash__combine(h, (uint64_t)f->short_file << 32 | (uint32_t)f->first_line);
 	return hash__combine(h, (uint64_t)f->flags << 32 | f->version_hex >> 16);
+}
+
+static uint64_t content_hash(uint64_t rest, uint32_t name, uint32_t file, uint32_t short_file)
+{
+	return hash__combine(hash__combine(rest, (uint64_t)name << 32 | file), short_file);
+}
+
+/* The code of that content, or -ENOENT. */
+static int64_t find(const struct codes *c, uint64_t key)
+{
+	uint64_t *known = hmap__get(&c->by_content, key);
+
+	if (!known)
+		return -ENOENT;
+	c->list.data[*known].asked_for = true;
+	return (int64_t)*known;
 }
 
 int64_t codes__find(const struct codes *c, const struct code_facts *f)
 {
-	uint64_t *known = hmap__get(&c->by_content, content_hash(f));
+	return find(c, content_hash(rest_hash(f), f->name, f->file, f->short_file));
+}
 
-	return known ? (int64_t)*known : -ENOENT;
+/* Puts it in under `key`: its id, or -ENOMEM. */
+static int64_t add(struct codes *c, uint64_t key, const struct code *code)
+{
+	uint32_t id = c->spare.len ? c->spare.data[c->spare.len - 1] : (uint32_t)c->list.len;
+
+	/* room for codes__drop to name them all */
+	if (vec__reserve(&c->spare, c->list.len + 1) || vec__reserve(&c->list, (size_t)id + 1) ||
+	    hmap__put(&c->by_content, key, id))
+		return -ENOMEM;
+	if (c->spare.len)
+		c->spare.len--;
+	else
+		c->list.len++;
+	c->list.data[id] = *code;
+	c->ever++;
+	return id;
 }
 
 int64_t codes__intern(struct codes *c, const struct code_facts *f)
 {
-	uint64_t key = content_hash(f), *known = hmap__get(&c->by_content, key);
-	struct code code = {.name = f->name, .file = f->file, .short_file = f->short_file, .first_line = f->first_line};
+	struct code code = {
+		.name = f->name,
+		.file = f->file,
+		.short_file = f->short_file,
+		.first_line = f->first_line,
+		.hidden = f->version_hex >= VERSION_3_12 && (f->flags & CO_NO_MONITORING_EVENTS),
+		.asked_for = true,
+		.rest = rest_hash(f),
+	};
+	uint64_t key = content_hash(code.rest, f->name, f->file, f->short_file);
 	int kind = linetable__kind_for(f->version_hex);
-	uint32_t id = (uint32_t)c->list.len;
+	int64_t id = find(c, key);
 
-	if (known)
-		return (int64_t)*known;
-	code.hidden = f->version_hex >= VERSION_3_12 && (f->flags & CO_NO_MONITORING_EVENTS);
+	if (id >= 0)
+		return id;
 	if (kind >= 0 && f->linetable_bytes &&
 	    linetable_index__new((enum linetable_kind)kind, f->linetable, f->linetable_bytes, f->first_line,
 				 &code.lines) == -ENOMEM)
 		return -ENOMEM;
-	if (vec__push(&c->list, code))
-		goto no_memory;
-	if (hmap__put(&c->by_content, key, id)) {
-		c->list.len--;
-		goto no_memory;
-	}
+	id = add(c, key, &code);
+	if (id < 0)
+		linetable_index__free(code.lines);
 	return id;
-no_memory:
-	linetable_index__free(code.lines);
-	return -ENOMEM;
 }
 
 static uint32_t positive(int32_t n)
@@ -136,7 +172,52 @@ bool codes__hidden(const struct codes *c, uint32_t code)
 	return c->list.data[code].hidden;
 }
 
+uint64_t codes__ever(const struct codes *c)
+{
+	return c->ever;
+}
+
 uint32_t codes__count(const struct codes *c)
 {
 	return (uint32_t)c->list.len;
+}
+
+/* Where codes are found by what they are made of: after ids have changed, or some of them have gone. */
+static void index_anew(struct codes *c)
+{
+	hmap__clear(&c->by_content, c->list.len - c->spare.len);
+	for (size_t id = 0; id < c->list.len; id++) {
+		const struct code *code = &c->list.data[id];
+
+		if (!code->free)
+			hmap__put(&c->by_content, content_hash(code->rest, code->name, code->file, code->short_file), id);
+	}
+	hmap__free(&c->frames);
+}
+
+void codes__drop(struct codes *c, const bool *used)
+{
+	for (uint32_t id = 0; id < c->list.len; id++) {
+		struct code *code = &c->list.data[id];
+
+		if (!code->free && !used[id] && !code->asked_for) {
+			linetable_index__free(code->lines);
+			*code = (struct code){.free = true};
+			c->spare.data[c->spare.len++] = id;
+		}
+		code->asked_for = false;
+	}
+	index_anew(c);
+}
+
+void codes__each_id(struct codes *c, profile_id_fn fn, void *arg)
+{
+	vec__foreach(&c->list, code) {
+		if (code->free)
+			continue;
+		fn(arg, PROFILE_STRINGS, &code->name);
+		fn(arg, PROFILE_STRINGS, &code->file);
+		fn(arg, PROFILE_STRINGS, &code->short_file);
+	}
+	index_anew(c);
 }

@@ -45,7 +45,17 @@ int64_t codes__frame(struct codes *c, uint32_t code, int64_t offset);
 /* Whether frames of this code are the interpreter's own scaffolding, which Python itself does not show. */
 bool codes__hidden(const struct codes *c, uint32_t code);
 
-/* How many are interned: their ids are below. */
+/* How many different ones were added, those that were dropped and came back counted anew. */
+uint64_t codes__ever(const struct codes *c);
+
+/*
+ * Ids are below this. After a while most codes of processes that have ended are nobody's: codes__drop forgets those with !used[id]
+ * that were not asked for either since it was called last. Their ids are used again.
+ */
 uint32_t codes__count(const struct codes *c);
+void codes__drop(struct codes *c, const bool *used);
+
+/* The ids of the profile that are kept here: struct profile_holder. */
+void codes__each_id(struct codes *c, profile_id_fn fn, void *arg);
 
 #endif
