@@ -59,6 +59,25 @@ static __always_inline int unwind__word(struct scratch *s, __u64 addr, __u64 *ou
 #define UNWIND_MEMORY struct scratch
 #include "pybpf/unwind_step.h"
 
+#if defined(__TARGET_ARCH_x86)
+#define SYSCALL_CODE 0x050f /* the instruction */
+
+/*
+ * The SYSCALL instruction leaves its return address in rcx: in a system call, and on the way back from it, the address is
+ * one, which may be the end of its function (__restore_rt) or of what is described of it (clone3). Elsewhere, where orig_ax is
+ * negative, it may be a function's, called by `call *%rcx`. rt_sigreturn, which __restore_rt calls, restores rcx before the address.
+ */
+static __always_inline bool native__is_system_call(const struct scratch *s)
+{
+	bool same = s->regs[11] == s->regs[16];
+	__u16 code = 0;
+
+	if ((__s64)s->regs[15] >= 0)
+		return same || s->regs[15] == NR_RT_SIGRETURN;
+	return same && !bpf_probe_read_user(&code, sizeof(code), (void *)(s->regs[16] - sizeof(code))) && code == SYSCALL_CODE;
+}
+#endif
+
 /* Registers out of the words of struct pt_regs in s->regs, which then holds them by their DWARF numbers. */
 static __always_inline void native__begin(struct scratch *s)
 {
@@ -68,12 +87,7 @@ static __always_inline void native__begin(struct scratch *s)
 	__u64 by_dwarf[sizeof(order)];
 
 	unwind__begin(&s->native, s->regs[16], s->regs[19], s->regs[4], s->regs[11]);
-	/*
-	 * The SYSCALL instruction leaves its return address in rcx: in a system call the address is one, which may be the end of
-	 * its function, as that of __restore_rt is. Elsewhere (orig_ax is negative then) it is a function called by `call *%rcx`.
-	 * rt_sigreturn, which __restore_rt calls, restores rcx before the address.
-	 */
-	s->native.inexact = (__s64)s->regs[15] >= 0 && (s->regs[11] == s->regs[16] || s->regs[15] == NR_RT_SIGRETURN);
+	s->native.inexact = native__is_system_call(s);
 #pragma unroll
 	for (unsigned int i = 0; i < sizeof(order); i++)
 		by_dwarf[i] = s->regs[order[i]];
@@ -274,8 +288,8 @@ __noinline int native_batch(__u32 cpu)
 			s->entry = native__next_entry(s);
 		}
 		native__frame(s, n)->instr |= cut;
-		/* the innermost address changes all the time: it travels in the sample instead */
-		s->hash = mix(mix(s->hash, n ? pc : 0), cut);
+		/* the innermost address changes all the time: it travels in the sample instead, as a rule */
+		s->hash = mix(mix(s->hash, n || s->map.apart ? pc : 0), cut);
 		if (outcome == PYBPF_NO_PYTHON)
 			return 1;
 	}

@@ -233,7 +233,7 @@ struct unwind_mapping {
 	__u64 start, length;
 	__u64 bias;  /* run-time minus link-time address */
 	__u32 table; /* index of its unwind table; beyond the map: there is no file */
-	__u32 pad;
+	__u32 apart; /* not 0: stacks whose innermost addresses lie here and differ are told apart */
 };
 
 enum unwind_table_state {

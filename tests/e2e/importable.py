@@ -4,6 +4,9 @@ import sys
 
 try:
     __import__(sys.argv[1])
-    print("yes")
+    if "t" in getattr(sys, "abiflags", "") and sys._is_gil_enabled():
+        print("it turns on the GIL, which this build is without")
+    else:
+        print("yes")
 except BaseException as error:
     print(repr(error))

@@ -139,6 +139,7 @@ class Judge:
     def __init__(self, python, paths):
         self.version = python.version
         self.named = not python.kinds & {"stripped", "standalone"}
+        self.greenlets = any("greenlet" in ways for ways in paths.values())
         self.paths = {number: self._segments(ways) for number, ways in paths.items()}
         self.prefixes = {segment[:n] for segments in self.paths.values() for segment in segments
                          for n in range(len(segment) + 1)}
@@ -220,7 +221,8 @@ class Judge:
             return "has the evaluator in it"
         if not steps:
             # a greenlet begins and ends
-            return None if any("@_greenlet" in words(label) for label in stack) else "no Python"
+            apart = any("@_greenlet" in words(label) for label in stack) or (self.greenlets and any(map(is_cut, stack)))
+            return None if apart else "no Python"
         wrong = self._root_fault(before, steps[0][0], cut)
         if wrong:
             return wrong

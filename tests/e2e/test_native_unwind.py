@@ -21,7 +21,8 @@ NAMELESS = re.compile(r"((\S+)\+0x[0-9a-f]+)")
 CALLERS = {
     "step": {"main", "in_qsort", "through_alloca", "through_realigned", "in_signal", "through_exception", "last_of_tail",
              "through_pushes", "through_depth"},
-    "leaf": {"step"}, "by_rcx": {"leaf"}, "last_of_tail": {"through_tail"}, "first_of_tail": {"through_tail"},
+    "leaf": {"step"}, "by_rcx": {"leaf"}, "by_syscall": {"leaf"}, "last_of_tail": {"through_tail"},
+    "first_of_tail": {"through_tail"},
     "throw_it": {"through_exception"},
     "in_qsort": {"through_qsort"}, "in_signal": {"through_signal"}, "through_depth": {"step", "through_depth"},
 }

@@ -20,6 +20,8 @@
 #define MAX_BINARIES 4096
 #define VDSO_MAX     (64 << 10)
 #define EVALUATOR_MAX (1 << 20) /* bytes; some 50 KB */
+#define EXCHANGE_MAX   8192 /* bytes of the functions of greenlet that exchange stacks */
+#define EXCHANGE_CALLS 256
 #define COLD_JUMPS    256
 
 struct binaries {
@@ -122,6 +124,64 @@ static void find_evaluator(struct elf *elf, struct binary *b)
 		find_cold_part(elf, b);
 }
 
+/* add %reg, %rsp; add %reg, %rbp: greenlet src/greenlet/platform/switch_amd64_unix.h, slp_switch() */
+static bool moves_stack(const uint8_t *text, size_t n)
+{
+	for (size_t i = 0; i + 6 <= n; i++) {
+		const uint8_t *t = text + i;
+
+		if ((t[0] & 0xfb) == 0x48 && t[1] == 0x01 && (t[2] & 0xc7) == 0xc4 && t[3] == t[0] && t[4] == 0x01 && t[5] == t[2] + 1)
+			return true;
+	}
+	return false;
+}
+
+/* Of the functions that the one in text[] calls, the one that moves the stack pointer. 0 or -ENOENT. */
+static int find_mover(struct elf *elf, const uint8_t *text, const struct binary_range *caller, struct binary_range *out)
+{
+	uint64_t targets[EXCHANGE_CALLS], starts[EXCHANGE_CALLS], ends[EXCHANGE_CALLS], size = caller->end - caller->start;
+	uint8_t other[EXCHANGE_MAX];
+	size_t n = 0;
+
+	for (uint64_t i = 0; i + 5 <= size && n < EXCHANGE_CALLS; i++) {
+		int32_t distance;
+
+		memcpy(&distance, text + i + 1, sizeof(distance));
+		if (text[i] == 0xe8) /* call */
+			targets[n++] = caller->start + i + 5 + (uint64_t)(int64_t)distance;
+	}
+	if (unwind__functions_at(elf, targets, n, starts, ends, NULL))
+		return -ENOENT;
+	for (size_t i = 0; i < n; i++) {
+		size = ends[i] - starts[i];
+		if (size && size <= sizeof(other) && !elf__read_address(elf, starts[i], other, size) && moves_stack(other, size)) {
+			*out = (struct binary_range){starts[i], ends[i]};
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+/*
+ * greenlet src/greenlet/TGreenlet.cpp (from 2.0 on), g_switchstack(): it exchanges the stacks and then Python's state. It is virtual,
+ * so that there is no other copy of it, and a public symbol.
+ */
+static void find_exchange(struct elf *elf, struct binary *b)
+{
+	uint8_t text[EXCHANGE_MAX];
+	struct binary_range all, mover;
+	struct elf_symbol sym;
+
+	if (elf__info(elf)->machine != EM_X86_64 || elf__dynamic_symbol(elf, "_ZN8greenlet8Greenlet13g_switchstackEv", &sym) ||
+	    !sym.size || sym.size > sizeof(text) || elf__read_address(elf, sym.value, text, sym.size))
+		return;
+	all = mover = (struct binary_range){sym.value, sym.value + sym.size};
+	if (!moves_stack(text, sym.size) && find_mover(elf, text, &all, &mover))
+		return;
+	b->exchange = all;
+	b->exchange_stack = mover;
+}
+
 /* Takes over fd and what is found in it. */
 static int describe(struct binary *b)
 {
@@ -139,6 +199,8 @@ static int describe(struct binary *b)
 				(struct binary_segment){s->offset, s->filesz, s->vaddr};
 	}
 	find_evaluator(elf, b);
+	if (b->greenlets)
+		find_exchange(elf, b);
 	elf__close(elf);
 	if (!b->segments)
 		return -ENOMEM;
@@ -159,13 +221,15 @@ static int add(struct binaries *b, int fd, pid_t pid, const char *path, struct b
 	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
 	fresh->root_fd = pid ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	fresh->path = strdup(path);
-	err = fresh->path ? describe(fresh) : -ENOMEM;
-	if (!err) {
+	if (fresh->path) {
 		const char *slash = strrchr(fresh->path, '/');
 
 		fresh->name = slash ? slash + 1 : fresh->path;
 		/* the extension module of greenlet; before 1.0 it was a module by itself */
 		fresh->greenlets = !strncmp(fresh->name, "_greenlet.", 10) || !strncmp(fresh->name, "greenlet.", 9);
+	}
+	err = fresh->path ? describe(fresh) : -ENOMEM;
+	if (!err) {
 		fresh->id = (uint32_t)b->list.len;
 		err = b->list.len < MAX_BINARIES ? vec__push(&b->list, fresh) : -ENOSPC;
 	}

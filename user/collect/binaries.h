@@ -28,6 +28,11 @@ struct binary {
 		uint64_t start, end;
 	} evaluator, evaluator_cold;
 	bool greenlets; /* its code gives pieces of code a stack of their own */
+	/*
+	 * Of that, the function during which the stack may be that of another one than Python's frames, and the one that it calls
+	 * to move the stack pointer, whose callers may not be on the stack yet; all 0: any may be.
+	 */
+	struct binary_range exchange, exchange_stack;
 };
 
 struct binaries;

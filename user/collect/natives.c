@@ -151,12 +151,22 @@ static bool inside(const struct binary_range *r, uint64_t addr)
 	return addr >= r->start && addr < r->end;
 }
 
+static uint64_t size_of(const struct binary_range *r)
+{
+	return r->end - r->start;
+}
+
+static bool is_short(const struct binary *b)
+{
+	return size_of(&b->evaluator) + size_of(&b->evaluator_cold) < SHORT_EVALUATOR;
+}
+
 bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_t addr)
 {
 	const struct code_map *map = space ? space__find(space, addr - 1) : NULL;
 
 	(void)n;
-	if (!map || !map->binary)
+	if (!map || !map->binary || is_short(map->binary))
 		return false;
 	addr -= map->bias + 1;
 	return inside(&map->binary->evaluator, addr) || inside(&map->binary->evaluator_cold, addr);
@@ -170,9 +180,18 @@ bool natives__is_greenlet(const struct natives *n, struct space *space, uint64_t
 	return map && map->binary && map->binary->greenlets;
 }
 
-static uint64_t size_of(const struct binary_range *r)
+bool natives__is_exchange(const struct natives *n, struct space *space, uint64_t addr, bool exact, bool innermost)
 {
-	return r->end - r->start;
+	const struct code_map *map;
+
+	(void)n;
+	addr -= !exact;
+	map = space ? space__find(space, addr) : NULL;
+	if (!map || !map->binary || !map->binary->greenlets)
+		return false;
+	addr -= map->bias;
+	return map->binary->exchange.end ? inside(&map->binary->exchange, addr) || inside(&map->binary->exchange_stack, addr) :
+					   !innermost;
 }
 
 bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t addr, uint64_t inner)
@@ -181,7 +200,7 @@ bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t
 	const struct binary *b = map ? map->binary : NULL;
 
 	(void)n;
-	if (!b || !b->evaluator.end || size_of(&b->evaluator) + size_of(&b->evaluator_cold) >= SHORT_EVALUATOR)
+	if (!b || !b->evaluator.end || !is_short(b))
 		return false;
 	other = space__find(space, inner - 1);
 	return other && other->binary == b;

@@ -198,6 +198,7 @@ static int publish(struct spaces *all, struct space *s)
 				.length = m->end - m->start,
 				.bias = m->bias,
 				.table = m->binary ? m->binary->id : NO_TABLE,
+				.apart = m->binary && m->binary->greenlets,
 			});
 	}
 	if (!keys)

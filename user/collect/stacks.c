@@ -120,6 +120,7 @@ struct assembly {
 	struct vec(struct part) parts;
 	uint32_t nnative;
 	uint32_t next; /* Python frame that has not been placed yet */
+	bool cut;      /* outer Python frames are missing, and that has not been said yet */
 	uint16_t outcome, native_outcome;
 	int err;
 };
@@ -215,6 +216,35 @@ static uint32_t evaluators_without_frame(const struct assembly *a)
 	return n > a->r->nframes ? n - a->r->nframes : 0;
 }
 
+/* Where Python's outer frames are missing: the rest of them, and the marker. */
+static void add_rest(struct assembly *a)
+{
+	add_run(a, a->r->nframes);
+	if (a->cut)
+		add_marker(a, a->r->outcome);
+	a->cut = false;
+}
+
+/*
+ * Where Python's outer frames are missing: the native frame that runs what is left of them, the evaluator outwards of those whose
+ * entries were found. If it can't be told, native frames from there on are left out.
+ */
+static uint32_t find_rest(struct assembly *a)
+{
+	uint32_t n = a->nnative, i;
+
+	while (n && !(a->native[n - 1].instr & NATIVE_CUT))
+		n--;
+	for (i = n; i < a->nnative; i++) {
+		if (natives__is_evaluator(a->stacks->context->natives, a->stacks->space, a->native[i].code))
+			return i;
+	}
+	if (n < a->nnative && a->native_outcome == PYBPF_OK)
+		a->native_outcome = PYBPF_NATIVE_DEPTH;
+	a->nnative = n;
+	return n;
+}
+
 /* How many Python frames lie inwards of the end of native frame `i`, when it was `before` without it. */
 static uint32_t placed_by(const struct assembly *a, uint32_t i, uint32_t before)
 {
@@ -234,19 +264,20 @@ static bool is_greenlet(const struct assembly *a, uint32_t i)
 
 /*
  * While greenlet exchanges stacks Python's frames are those of one greenlet, and the native ones of another. Returns true if
- * that may be so, and how many native frames, innermost, are sure to be running. (Which function is innermost in a
- * sample is not known here; but nothing is exchanged by what Python calls.)
+ * that may be so, and how many native frames, innermost, are sure to be running. (Nothing is exchanged by what Python calls.)
  */
 static bool is_exchanged(const struct assembly *a, uint32_t *running)
 {
+	const struct stacks *s = a->stacks;
 	uint32_t placed = 0;
 
 	*running = 0;
 	for (uint32_t i = 0; i < a->nnative; i++) {
+		const struct raw_frame *f = &a->native[i];
 		bool inner = !placed;
 
 		placed = placed_by(a, i, placed);
-		if (inner && (i || placed) && is_greenlet(a, i)) {
+		if (inner && natives__is_exchange(s->context->natives, s->space, f->code, f->instr & NATIVE_EXACT, !i)) {
 			*running = i + 1;
 			return true;
 		}
@@ -291,21 +322,24 @@ static void merge(struct assembly *a)
 	const struct natives *natives = s->context->natives;
 	bool by_function = s->layout.flags & PY_LAYOUT_FRAME_OBJECTS;
 	bool mismatch;
-	uint32_t spare;
+	uint32_t spare, rest;
 
 	if (a->nnative)
 		leave_others_out(a);
 	mismatch = a->native_outcome == PYBPF_NATIVE_MISMATCH;
 	spare = by_function ? evaluators_without_frame(a) : 0;
+	rest = !by_function && !mismatch && a->cut ? find_rest(a) : UINT32_MAX;
 	for (uint32_t i = 0; i < a->nnative && !a->err; i++) {
 		const struct raw_frame *f = &a->native[i];
 		uint32_t end = mismatch ? 0 : (uint32_t)(f->instr & NATIVE_CUT);
-		bool evaluator = end;
+		bool evaluator = end || i == rest;
 
 		if (!mismatch && by_function && natives__is_evaluator(natives, s->space, f->code)) {
 			evaluator = true;
 			end = spare ? 0 : a->next + 2;
 			spare -= spare ? 1 : 0;
+			if (a->cut && a->next == a->r->nframes)
+				rest = i;
 		}
 		if (!evaluator || natives__keeps_evaluator(natives))
 			add_native(a, i);
@@ -314,6 +348,8 @@ static void merge(struct assembly *a)
 			a->parts.len--;
 		if (end)
 			add_run(a, end - 1);
+		if (i == rest)
+			add_rest(a);
 	}
 	if (outcome__class(a->native_outcome) == OUTCOME_TRUNCATED) {
 		if (outcome__class(a->outcome) != OUTCOME_TRUNCATED)
@@ -369,6 +405,7 @@ int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const
 {
 	size_t count = (size_t)r->nframes + r->nnative + r->nkernel;
 	struct assembly a = {.stacks = s, .r = r, .ids = ids, .outcome = r->outcome};
+	bool truncated;
 	int err;
 
 	if (!count || r->nframes > PYBPF_MAX_FRAMES || count > (size - sizeof(*r)) / sizeof(struct raw_frame) ||
@@ -380,11 +417,12 @@ int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const
 	a.nnative = r->nnative;
 	a.native_outcome = r->native_outcome;
 	a.kernel = a.native + r->nnative;
+	truncated = outcome__class(r->outcome) == OUTCOME_TRUNCATED;
+	a.cut = truncated && r->nframes;
 	add_kernel(&a);
 	merge(&a);
-	add_run(&a, r->nframes);
-	if (outcome__class(r->outcome) == OUTCOME_TRUNCATED)
-		add_marker(&a, r->outcome);
+	a.cut |= truncated && !r->nframes;
+	add_rest(&a);
 	err = a.err ? a.err : finish(&a);
 	vec__free(&a.parts);
 	if (err)
