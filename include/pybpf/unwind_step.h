@@ -152,15 +152,25 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 #define UNWIND_TRAMPOLINE      0x00c308c48348d1ffull
 #define UNWIND_TRAMPOLINE_MASK 0x00ffffffffffffffull
 
+#if defined(__TARGET_ARCH_x86) || defined(__x86_64__)
+#define UNWIND_RET 0xc3 /* ret, which takes its address from the top of the stack */
+#else
+#define UNWIND_RET 0x100 /* no byte */
+#endif
+
 /*
- * Code without a table may be a known trampoline, or keep frame pointers, as that of JIT compilers does: an educated guess. True with
- * the return address, which must lie in code, when the frame pointer points a little way up the stack.
+ * Code without a table may be about to return, or be a known trampoline, or keep frame pointers, as that of JIT compilers does: that
+ * is an educated guess. True with the return address, which must lie in code, when the frame pointer points a little way up the stack.
  */
 static __always_inline bool unwind__by_frame_pointer(const struct unwind_regs *r, UNWIND_MEMORY *m, __u64 *pc,
 						     struct unwind_rule *rule)
 {
 	__u64 code;
 
+	if (!r->inexact && !unwind__word(m, r->pc, &code) && (code & 0xff) == UNWIND_RET) {
+		*rule = (struct unwind_rule){.cfa = UNWIND_SP, .cfa_off = 8, .ra_off = -8};
+		return !unwind__word(m, r->sp, pc);
+	}
 	if (r->inexact && !unwind__word(m, r->pc - 2, &code) && (code & UNWIND_TRAMPOLINE_MASK) == UNWIND_TRAMPOLINE) {
 		*rule = (struct unwind_rule){.cfa = UNWIND_SP, .cfa_off = 16, .ra_off = -8};
 		return !unwind__word(m, r->sp + 8, pc);
