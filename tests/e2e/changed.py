@@ -90,9 +90,9 @@ class Original:
 
 
 def original(minor):
-    """A plain one of 3.minor: where there is one with a library, that one."""
+    """A plain one of 3.minor: where there is one with a library (and no root of its own), that one."""
     found = [i for i in interpreters.find() if i.version[:2] == (3, minor) and i.kinds & {"shared", "static"}
-             and not i.kinds & (interpreters.SPECIAL | {"standalone"})]
+             and not i.kinds & (interpreters.SPECIAL | {"standalone"}) and not (i.root and "shared" in i.kinds)]
     if not found:
         pytest.skip("no CPython 3.%d" % minor)
     return Original(min(found, key=lambda i: "shared" not in i.kinds))
