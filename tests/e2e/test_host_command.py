@@ -115,13 +115,15 @@ def expect(master, text, said=b""):
 
 
 @pytest.fixture(autouse=True)
-def hangup():
-    """As for a program that was not started by nohup, as the tests may be."""
-    before = signal.getsignal(signal.SIGHUP)
-    if before == signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)  # back to the default in what is exec'ed, and nothing here
+def signals():
+    """As for a program that was not started by nohup, nor behind an &, as the tests may be."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)}
+    for number, handler in before.items():
+        if handler == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # back to the default in what is exec'ed, and nothing here
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def on_a_terminal(words):
