@@ -326,6 +326,12 @@ def cpu_seconds(pid):
     return time.clock_gettime((~pid << 3) | 2)
 
 
+def stolen_seconds():
+    """Time that a hypervisor has had all CPUs wait for, since they were started."""
+    with open("/proc/stat") as f:
+        return int(f.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def wait_busy(pid, seconds, timeout=PATIENCE):
     """Until the process has used so much more CPU time, however long that takes on this machine today."""
     goal, end = cpu_seconds(pid) + seconds, time.monotonic() + timeout

@@ -56,9 +56,12 @@ def count_tolerance(expected, used, duration):
 @pytest.mark.parametrize("rate, seconds", [(100, 2.5), (1000, 1)])
 def test_a_busy_thread_is_sampled_at_the_rate(python, rate, seconds, target, tmp_path):
     burner = target(python, BURN, seconds, 0)
+    stolen = harness.stolen_seconds()
     result, used = recorded_burn(burner, "-r", rate, output=tmp_path / "out.raw")
     expected = used * rate
-    tolerance = count_tolerance(expected, used, result.accounts["duration_s"])
+    # what a hypervisor says to have taken, of an idle CPU too, the kernel takes off the CPU time of whoever runs next
+    stolen = harness.stolen_seconds() - stolen
+    tolerance = count_tolerance(expected, used, result.accounts["duration_s"]) + stolen * rate
     assert abs(result.samples - expected) <= tolerance, (result, used)
     assert result.accounts["samples"]["lost"] == result.accounts["samples"]["truncated"] == 0, result
     assert harness.complete(result.stacks) == result.samples, result.stacks
