@@ -15,6 +15,7 @@ struct task_view {
 	__u32 tid;
 	__u64 mm;
 	__u64 thread_pointer;
+	__u64 switches; /* how often it has left a CPU */
 };
 
 #if defined(__TARGET_ARCH_x86)
@@ -30,7 +31,7 @@ static __always_inline __u32 task__pid(void)
 	return HAVE_TASK_BTF ? (__u32)bpf_get_current_task_btf()->tgid : bpf_get_current_pid_tgid() >> 32;
 }
 
-/* All but thread_pointer. */
+/* All but thread_pointer and switches. */
 static __always_inline void task_view__current(struct task_view *v)
 {
 	if (HAVE_TASK_BTF) {
@@ -49,17 +50,19 @@ static __always_inline void task_view__current(struct task_view *v)
 	}
 }
 
-/* Sets thread_pointer, which lies far from the rest of a task: for tasks that are sampled. */
+/* Sets these two, which lie far from the rest of a task: for tasks that are sampled. */
 static __always_inline void task_view__find_thread(struct task_view *v)
 {
 	if (HAVE_TASK_BTF) {
 		struct task_struct *task = bpf_get_current_task_btf();
 
 		v->thread_pointer = task->TASK_TP(task);
+		v->switches = task->nvcsw + task->nivcsw;
 	} else {
 		struct task_struct *task = (void *)bpf_get_current_task();
 
 		v->thread_pointer = BPF_CORE_READ(task, TASK_TP(task));
+		v->switches = BPF_CORE_READ(task, nvcsw) + BPF_CORE_READ(task, nivcsw);
 	}
 }
 

@@ -43,8 +43,10 @@ struct scratch {
 	__u64 unannounced; /* bytes put into the ring without a wake-up */
 	struct proc_info known;
 	__u64 tail; /* as last seen: samples that user space has taken */
-	/* when jiffies were last seen to move */
+	/* when jiffies were last seen to move, or another thread to run */
 	__u64 jiffies;
+	__u64 jiffies_switches; /* the thread's task_view.switches */
+	__u32 jiffies_tid;
 	__u64 jiffies_clock; /* `clock` at that moment */
 	__u64 jiffies_ns;    /* and the time */
 	__u64 last_thread; /* pid and tid whose name was told */

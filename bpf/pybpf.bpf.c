@@ -66,15 +66,18 @@ static __always_inline void clock__put_off(struct scratch *s)
 }
 
 /*
- * CLOCK_MONOTONIC, ns, to about a tick of ours, or a jiffy where others have run meanwhile: read once a jiffy (some 80 ns, mostly
- * the counter), and carried on with the ticks that have passed since. jiffies are a plain load, inlined by the verifier.
+ * CLOCK_MONOTONIC, ns, to about a tick of ours: read once a jiffy (some 80 ns, mostly the counter), and carried on with the ticks that
+ * have passed since; read anew when others may have run meanwhile, whose ticks are not counted. jiffies are a plain load, inlined
+ * by the verifier.
  */
-static __always_inline __u64 clock__now(struct scratch *s)
+static __always_inline __u64 clock__now(struct scratch *s, const struct task_view *task)
 {
 	__u64 jiffies = bpf_jiffies64();
 
-	if (jiffies != s->jiffies) {
+	if (jiffies != s->jiffies || task->tid != s->jiffies_tid || task->switches != s->jiffies_switches) {
 		s->jiffies = jiffies;
+		s->jiffies_tid = task->tid;
+		s->jiffies_switches = task->switches;
 		s->jiffies_clock = s->clock;
 		s->jiffies_ns = bpf_ktime_get_ns();
 	}
@@ -366,7 +369,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	s->native.sp = 0;
 	if (p->state == PROC_PENDING) {
 		/* whether this is a Python process is for user space to say; it does the counting, too */
-		emit__sample(s, clock__now(s), 0, id, cpu, PYBPF_LAYOUT_PENDING);
+		emit__sample(s, clock__now(s, task), 0, id, cpu, PYBPF_LAYOUT_PENDING);
 		return;
 	}
 	if (!(p->flags & PROC_NATIVE_ONLY) && sample__layout(s, p))
@@ -402,7 +405,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 		stack = stack__intern(s, p, cpu);
 		outcome = s->outcome;
 	}
-	emit__sample(s, clock__now(s), stack, id, cpu, outcome);
+	emit__sample(s, clock__now(s, task), stack, id, cpu, outcome);
 }
 
 static __noinline int tick(struct bpf_perf_event_data *ctx)
