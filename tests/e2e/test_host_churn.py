@@ -91,9 +91,9 @@ def test_births(options, any_python, tmp_path):
         assert result.samples == result.accounts["samples"]["written"], result
     print(held)
     assert held[1]["processes"] <= KEPT and held[1]["threads"] <= KEPT, held
-    # Each birth has three strings and three code objects that nobody else has (these stay a round longer), and some 5 frames and
+    # Each birth has four strings and three code objects that nobody else has (these stay a round longer), and some 5 frames and 7
     # stacks, of which native ones are addresses and come by chance: what is there is that of those kept, and not of all.
-    for what, each in [("strings", 3), ("code objects", 6)] + [("frames", 8), ("stacks", 8)] * ("-n" not in options):
+    for what, each in [("strings", 6), ("code objects", 6)] + [("frames", 12), ("stacks", 12)] * ("-n" not in options):
         assert held[1][what] - held[0][what] < each * KEPT, (what, held)
 
 
