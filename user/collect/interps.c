@@ -454,11 +454,13 @@ void interps__on_mmap(struct interps *x, const struct sideband_mmap *m)
 		return;
 	p.runtime = p.bias + file->binary.runtime;
 	found = is_found(x, &p);
-	known = !kernel__lookup_process(x->kernel, m->pid, &before);
-	publish(x, &p);
 	/* The record may be of the program before: the kernel puts a new one in the place of what it finds, but not of what comes
 	 * after that. */
-	if (found || is_mapped(m))
+	if (!found && !is_mapped(m))
+		return;
+	known = !kernel__lookup_process(x->kernel, m->pid, &before);
+	publish(x, &p);
+	if (found || is_mapped(m)) /* no exec meanwhile */
 		return;
 	if (known)
 		kernel__publish_process(x->kernel, m->pid, &before, false);
