@@ -204,13 +204,13 @@ __noinline int native_find_rule(__u32 cpu)
 	return PYBPF_OK;
 }
 
-/* s->rule by the frame pointer, if that leads to code. PYBPF_OK or NATIVE_NO_TABLE. */
-static __always_inline int native__rule_by_frame_pointer(struct scratch *s, __u32 cpu)
+/* s->rule for code without a table, if it leads to code. PYBPF_OK or NATIVE_NO_TABLE. */
+static __always_inline int native__rule_without_table(struct scratch *s, __u32 cpu)
 {
 	struct unwind_mapping here = s->map;
 	__u64 pc;
 
-	if (!unwind__by_frame_pointer(&s->native, s, &pc, &s->rule) || native_find_mapping(cpu, pc - 1))
+	if (!unwind__without_table(&s->native, s, &pc, &s->rule) || native_find_mapping(cpu, pc - 1))
 		return PYBPF_NATIVE_NO_TABLE;
 	s->map = here;
 	return PYBPF_OK;
@@ -275,7 +275,7 @@ __noinline int native_batch(__u32 cpu)
 		s->native_count = n + 1;
 		outcome = native_find_rule(cpu);
 		if (outcome == PYBPF_NATIVE_NO_TABLE || (outcome == PYBPF_OK && s->rule.cfa == UNWIND_NONE))
-			outcome = native__rule_by_frame_pointer(s, cpu);
+			outcome = native__rule_without_table(s, cpu);
 		if (outcome == PYBPF_OK)
 			outcome = native_apply(cpu);
 		if (outcome != PYBPF_OK && outcome != PYBPF_NO_PYTHON) {

@@ -4,8 +4,8 @@
  *
  * From 3.11 on frames lie one behind the other in chunks of the data stack, so one read of up to 4 KB that ends
  * just above a frame holds the next 20-40 of them, and `previous` is followed inside that copy. Cost: about
- * 80 ns a read and a few ns a frame. Frames in generators and of 3.10 and before lie in the heap: a read
- * for one, or for some that lie side by side.
+ * 80 ns a read and a few ns a frame. Frames in generators lie in the heap: a read for one; and all of 3.10 and before
+ * (objects.bpf.h).
  *
  * walk_batch and walk_objects are global functions: the verifier checks them once, and the caller's loop over them stays small
  * on every kernel. (bpf_loop would need 5.17 and a second shape of the loop for kernels without it.)
@@ -15,32 +15,10 @@
 #ifndef PYBPF_WALK_BPF_H
 #define PYBPF_WALK_BPF_H
 
-#define OBJECTS_BELOW 480 /* about a frame of an ordinary function (<= 3.10) */
+#include "framebuf.bpf.h"
+#include "objects.bpf.h"
 
 #define WALK_BATCHES (2 * PYBPF_MAX_FRAMES / WALK_BATCH) /* entry frames take a step and are not kept */
-
-/*
- * Fills s->buf, with the frame alone where that is all that there is. 0 or -EFAULT. 5.10 forgets the limits of what is spilled: no
- * length is used but right behind its limit.
- */
-static __always_inline int buf__fill(struct scratch *s, __u64 frame, __u64 start, __u64 len, __u64 size)
-{
-	asm volatile("" : "+r"(len), "+r"(start));
-	if (len > PAGE_BYTES + FRAME_MAX)
-		return -EFAULT;
-	if (bpf_probe_read_user(s->buf, len, (void *)start)) {
-		start = frame;
-		len = size;
-		asm volatile("" : "+r"(len), "+r"(start));
-		if (len > FRAME_MAX)
-			return -EFAULT;
-		if (bpf_probe_read_user(s->buf, len, (void *)start))
-			return -EFAULT;
-	}
-	s->buf_addr = start;
-	s->buf_last = len - size;
-	return 0;
-}
 
 /*
  * Copies memory that holds `frame`, and as much below it as one page may, into s->buf: from the start of the data stack
@@ -66,49 +44,6 @@ __noinline int walk_refill(__u32 cpu, __u64 frame)
 		len = size;
 	}
 	return buf__fill(s, frame, start, len, size);
-}
-
-/*
- * As walk_refill, for frames that are objects: these lie anywhere. Those made one after the other lie side by side: some room
- * below, once two of this stack were found to, and more where the one before was near, too. Those of functions that do not call
- * themselves lie alone.
- */
-__noinline int walk_refill_objects(__u32 cpu, __u64 frame)
-{
-	struct scratch *s = scratch__of(cpu);
-	__u64 start, len, size, room;
-
-	if (!s)
-		return -EFAULT;
-	size = s->lay.frame_size & 0xff;
-	room = s->objects_below & 511;
-	if (s->refilled - frame <= OBJECTS_BELOW)
-		s->objects_below = OBJECTS_BELOW;
-	s->refilled = frame;
-	start = frame & ~(__u64)(PAGE_BYTES - 1);
-	len = frame + size - start;
-	if (start != (s->buf_addr & ~(__u64)(PAGE_BYTES - 1))) {
-		if (frame - start > room) {
-			start = frame - room;
-			len = room + size;
-		}
-	} else if (frame > s->buf_addr) {
-		len = PAGE_BYTES - (frame - start);
-		start = frame;
-		if (len < size)
-			len = size;
-	}
-	return buf__fill(s, frame, start, len, size);
-}
-
-static __always_inline __u64 buf__u64(const struct scratch *s, __u64 at, __u16 member)
-{
-	return *(const __u64 *)(s->buf + (at & (PAGE_BYTES - 1)) + (member & 0xff));
-}
-
-static __always_inline __u32 buf__u32(const struct scratch *s, __u64 at, __u16 member)
-{
-	return *(const __u32 *)(s->buf + (at & (PAGE_BYTES - 1)) + (member & 0xff));
 }
 
 #define TLBC_SHIFT 48
@@ -251,73 +186,6 @@ done:
 	s->unmet = unmet;
 	s->count = count;
 	s->entry_count = entries;
-	s->done = 1;
-	return 1;
-}
-
-/*
- * As walk_batch, for frames that are objects: without what these do not have, as they cost a read each. None is an entry frame,
- * none is linked before it is whole.
- */
-__noinline int walk_objects(__u32 cpu)
-{
-	struct scratch *s = scratch__of(cpu);
-	__u64 frame, hash, inner, base, last;
-	__u16 code_at, previous_at, instr_at;
-	__u32 count;
-
-	if (!s)
-		return 1;
-	frame = s->frame;
-	hash = s->hash;
-	count = s->count;
-	inner = s->inner;
-	base = s->buf_addr;
-	last = s->buf_last;
-	code_at = s->lay.frame_code;
-	previous_at = s->lay.frame_previous;
-	instr_at = s->lay.frame_instr;
-	for (int i = 0; i < WALK_BATCH; i++) {
-		__u64 at = frame - base, code, instr, previous;
-		struct raw_frame *out;
-
-		if (at > last) {
-			if (walk_refill_objects(cpu, frame)) {
-				s->outcome = PYBPF_FRAME_FAULT;
-				goto done;
-			}
-			base = s->buf_addr;
-			last = s->buf_last;
-			at = frame - base;
-		}
-		code = buf__u64(s, at, code_at);
-		previous = buf__u64(s, at, previous_at);
-		instr = buf__u32(s, at, instr_at); /* f_lasti */
-		asm volatile("" : "+r"(code), "+r"(instr));
-		out = &s->frames[count & (2 * PYBPF_MAX_FRAMES - 1)];
-		if (count >= PYBPF_MAX_FRAMES + WALK_BATCH)
-			goto done;
-		out->code = code;
-		out->instr = instr;
-		hash = mix(hash, mix2(code, instr & inner));
-		inner = ~0ull;
-		count++;
-		if (!previous)
-			goto done;
-		if (previous == frame) {
-			s->outcome = PYBPF_FRAME_BAD;
-			goto done;
-		}
-		frame = previous;
-	}
-	s->frame = frame;
-	s->hash = hash;
-	s->inner = inner;
-	s->count = count;
-	return 0;
-done:
-	s->hash = hash;
-	s->count = count;
 	s->done = 1;
 	return 1;
 }

@@ -38,8 +38,7 @@ enum unwind_cfa {
 	UNWIND_INDEXED, /* CFA = *(SP + cfa_off + 8 * register `reg`) + deref_off: x86-64, behind arrays on the stack */
 	UNWIND_PLT,     /* CFA = SP + cfa_off + ((PC & 15) >= reg ? 8 : 0) */
 	UNWIND_SIGNAL,  /* CFA = *(SP + cfa_off); UNWIND_FP_AT_SP and UNWIND_RA_AT_SP come with it */
-	UNWIND_LANDING, /* libgcc lands behind an exception: its context at FP + cfa_off tells all (x86-64; see below)
-			 */
+	UNWIND_LANDING, /* libgcc lands behind an exception: its context at FP + cfa_off tells all (x86-64) */
 	UNWIND_UNKNOWN, /* there is a rule, but none of these */
 };
 
@@ -64,8 +63,8 @@ enum unwind_flag {
 	UNWIND_BX_UNKNOWN = 1 << 4, /* the caller's rbx: lost, or elsewhere */
 };
 
-#define UNWIND_RA_SAME                                                                                                 \
-	0x7fff /* ra_off: the return address is still in the link register (arm64), in rcx (x86-64, landing) */
+/* ra_off: the return address is still in the link register (arm64), or in rcx (x86-64, where libgcc lands) */
+#define UNWIND_RA_SAME 0x7fff
 
 /*
  * libgcc's struct _Unwind_Context on x86-64 (libgcc/unwind-dw2.c, since GCC 4.3): addresses of the registers' values by

@@ -162,7 +162,7 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
  * Code without a table may be about to return, or be a known trampoline, or keep frame pointers, as that of JIT compilers does: that
  * is an educated guess. True with the return address, which must lie in code, when the frame pointer points a little way up the stack.
  */
-static __always_inline bool unwind__by_frame_pointer(const struct unwind_regs *r, UNWIND_MEMORY *m, __u64 *pc,
+static __always_inline bool unwind__without_table(const struct unwind_regs *r, UNWIND_MEMORY *m, __u64 *pc,
 						     struct unwind_rule *rule)
 {
 	__u64 code;

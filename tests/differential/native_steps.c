@@ -187,7 +187,7 @@ static int find_rule(struct program *p, const struct unwind_regs *r, struct unwi
 		return PYBPF_NATIVE_UNMAPPED;
 	if (c->table && !unwind_table__lookup(c->table, pc - c->bias, rule))
 		return PYBPF_OK;
-	if (unwind__by_frame_pointer(r, &p->memory, &back, rule) && code_at(p, back - 1))
+	if (unwind__without_table(r, &p->memory, &back, rule) && code_at(p, back - 1))
 		return PYBPF_OK;
 	return PYBPF_NATIVE_NO_TABLE;
 }

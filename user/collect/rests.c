@@ -255,7 +255,7 @@ static int find_rule(const struct rests *all, const struct rest *r, const struct
 		return PYBPF_NATIVE_REFUSED;
 	if (!err && !unwind_table__lookup(table, pc - map->bias, rule))
 		return PYBPF_OK;
-	if (unwind__by_frame_pointer(regs, &r->copy, (__u64 *)&back, rule) && space__find(r->space, back - 1))
+	if (unwind__without_table(regs, &r->copy, (__u64 *)&back, rule) && space__find(r->space, back - 1))
 		return PYBPF_OK;
 	return PYBPF_NATIVE_NO_TABLE;
 }
