@@ -182,3 +182,25 @@ int accounts__print_hottest(const struct profile *p, FILE *out)
 	str__free(&label);
 	return err;
 }
+
+void accounts__print_held(const struct collect *c, FILE *out)
+{
+	struct collect_held h;
+
+	collect__held(c, &h);
+	fprintf(out,
+		"In memory: %" PRIu64 " processes, %" PRIu64 " threads, %" PRIu64 " strings, %" PRIu64
+		" frames, %" PRIu64 " stacks, %" PRIu64 " samples, %" PRIu64 " code objects, %" PRIu64
+		" files of native code; the profile has %" PRIu64 " KB\n",
+		h.processes, h.threads, h.strings, h.frames, h.stacks, h.samples, h.code_objects, h.files,
+		h.bytes / 1024);
+}
+
+void accounts__print_tables(const struct unwinds_counts *t, FILE *out)
+{
+	fprintf(out,
+		"Unwind tables: %u, %llu rows, %llu KB of the kernel's memory, made in %.1f ms; %u files have none, "
+		"%u malformed ones, %u found no room, %u were dropped to make some\n",
+		t->tables, (unsigned long long)t->rows, (unsigned long long)t->kernel_bytes / 1024,
+		(double)t->build_ns / 1e6, t->absent, t->refused, t->full, t->dropped);
+}

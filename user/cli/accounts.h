@@ -22,4 +22,8 @@ void accounts__json(const struct profile_accounts *a, const struct collect_nativ
 /* A few lines for people: the functions in which most samples were taken. 0 or -ENOMEM. */
 int accounts__print_hottest(const struct profile *p, FILE *out);
 
+/* For --verbose, a line each: what is in memory; and what became of unwind tables. */
+void accounts__print_held(const struct collect *c, FILE *out);
+void accounts__print_tables(const struct unwinds_counts *t, FILE *out);
+
 #endif

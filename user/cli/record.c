@@ -212,23 +212,13 @@ static int take_snapshot(struct run *r, struct err *e)
 	return err;
 }
 
-static void print_held(const struct collect *c)
-{
-	struct collect_held h;
-
-	collect__held(c, &h);
-	fprintf(stderr, "In memory: %" PRIu64 " processes, %" PRIu64 " threads, %" PRIu64 " strings, %" PRIu64 " frames, %" PRIu64
-		" stacks, %" PRIu64 " samples, %" PRIu64 " code objects, %" PRIu64 " files of native code; the profile has %" PRIu64
-		" KB\n", h.processes, h.threads, h.strings, h.frames, h.stacks, h.samples, h.code_objects, h.files, h.bytes / 1024);
-}
-
 /* The recording goes on, whatever becomes of the snapshot: what it has is worth more. */
 static void write_snapshot(struct run *r)
 {
 	struct err e = {0};
 
 	if (r->opts.verbose)
-		print_held(r->collect);
+		accounts__print_held(r->collect, stderr);
 	if (!take_snapshot(r, &e))
 		return;
 	progress__clear(&r->progress);
@@ -343,13 +333,6 @@ static int write_json(struct run *r, const struct profile_accounts *a, const str
 	return output__commit(take_ptr(r->json), e);
 }
 
-static void print_tables(const struct unwinds_counts *t)
-{
-	fprintf(stderr, "Unwind tables: %u, %llu rows, %llu KB of the kernel's memory, made in %.1f ms; %u files have none, "
-		"%u malformed ones, %u found no room, %u were dropped to make some\n", t->tables, (unsigned long long)t->rows, (unsigned long long)t->kernel_bytes / 1024,
-		(double)t->build_ns / 1e6, t->absent, t->refused, t->full, t->dropped);
-}
-
 /* Samples whose file could not be written are lost. */
 static void count_unsaved(const struct run *r, struct profile_accounts *whole)
 {
@@ -372,7 +355,7 @@ static int finish(struct run *r, struct err *e)
 	collect__accounts(r->collect, &whole);
 	collect__native(r->collect, &native);
 	if (r->opts.verbose)
-		print_held(r->collect);
+		accounts__print_held(r->collect, stderr);
 	collect__free(take_ptr(r->collect));
 	if (stop__gave_up())
 		return err__set(e, -EINTR, "given up; nothing written");
@@ -394,7 +377,7 @@ static int finish(struct run *r, struct err *e)
 	if (!r->opts.quiet && !err && profile__accounts(r->profile)->written)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (r->opts.verbose)
-		print_tables(&native.tables);
+		accounts__print_tables(&native.tables, stderr);
 	if (!r->opts.quiet)
 		accounts__print(&whole, stderr);
 	return err;

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -17,14 +16,13 @@
 
 #include "base/cleanup.h"
 #include "base/vec.h"
-#include "unwind/siphash.h"
+#include "unwind/cache_hash.h"
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
 #define VERSION   7 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
-#define PART      ((size_t)16 << 10) /* bytes read at a time */
 #define KEEP(max) ((max) / 4 * 3) /* what an eviction leaves, so that not every table makes one */
 
 /* An entry: this, then rules, pages, rows, and the ranges of code that they were made of (struct code_range). */
@@ -203,56 +201,6 @@ void unwind_cache__close(struct unwind_cache *c)
 	free(c);
 }
 
-/* Which functions there are, for those that call frame information leaves out. */
-static uint64_t hash_symbols(const struct unwind_cache *c, struct elf *elf, uint64_t h)
-{
-	uint8_t part[PART];
-	struct elf_section s;
-
-	if (!gaps__symbols(elf, &s))
-		return h;
-	h = siphash(c->key, h, &s.size, sizeof(s.size));
-	for (uint64_t at = 0; at < s.size; at += PART) {
-		size_t n = s.size - at < PART ? s.size - at : PART;
-
-		if (elf__read(elf, s.offset + at, part, n))
-			break;
-		h = siphash(c->key, h, part, n);
-	}
-	return h;
-}
-
-/* An entry's name: a hash of all that its table is made of, but for code, of which there is a hash in the entry. */
-static void name_of(const struct unwind_cache *c, const struct unwind_source *s, char name[32])
-{
-	const struct elf_info *info = elf__info(s->elf);
-	const uint64_t facts[] = {VERSION, info->type, info->machine, info->entry};
-	uint64_t h = hash_symbols(c, s->elf, siphash(c->key, 0, facts, sizeof(facts)));
-
-	for (size_t i = 0; i < elf__segment_count(s->elf); i++) {
-		const struct elf_segment *l = elf__segment(s->elf, i);
-		const uint64_t words[] = {l->type, l->flags, l->offset, l->vaddr, l->filesz};
-
-		h = siphash(c->key, h, words, sizeof(words));
-	}
-	for (size_t i = 0; i < s->nfillers; i++) {
-		const struct filler *f = &s->fillers[i];
-		const uint64_t range[] = {f->start, f->end};
-
-		h = siphash(c->key, h, range, sizeof(range));
-		h = siphash(c->key, h, &f->rule, sizeof(f->rule));
-	}
-	for (size_t i = 0; i < s->cfi.sections.len; i++) {
-		const struct cfi_section *section = &s->cfi.sections.data[i];
-		const uint64_t words[] = {section->addr, section->size, section->datarel, section->eh,
-					  section->endless};
-
-		h = siphash(c->key, h, words, sizeof(words));
-		h = siphash(c->key, h, section->data, section->size);
-	}
-	snprintf(name, 32, "%016" PRIx64, h);
-}
-
 /* Whatever it holds, a look-up in it stays within it. */
 static bool is_sound(const struct unwind_table *t)
 {
@@ -285,27 +233,6 @@ static uint32_t head_crc(const struct head *h)
 	return (uint32_t)crc32_z(0, (const uint8_t *)h + at, sizeof(*h) - at);
 }
 
-/* A hash of the code in ranges: an entry's name says nothing of it. False when the file does not have it. */
-static bool hash_code(const struct unwind_cache *c, struct elf *elf, const struct code_range *ranges, size_t n,
-		      uint64_t *out)
-{
-	uint8_t part[PART];
-	uint64_t h = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		h = siphash(c->key, h, &ranges[i], sizeof(ranges[i]));
-		for (uint64_t at = ranges[i].start; at < ranges[i].end; at += PART) {
-			size_t size = ranges[i].end - at < PART ? ranges[i].end - at : PART;
-
-			if (elf__read_address(elf, at, part, size))
-				return false;
-			h = siphash(c->key, h, part, size);
-		}
-	}
-	*out = h;
-	return true;
-}
-
 /* Is the code that an entry was made of still what the file has? Its ranges are the last thing in it. */
 static bool has_code(const struct unwind_cache *c, struct elf *elf, const struct head *h, const uint8_t *end)
 {
@@ -316,7 +243,7 @@ static bool has_code(const struct unwind_cache *c, struct elf *elf, const struct
 	if (!ranges)
 		return false;
 	memcpy(ranges, end - bytes, bytes);
-	return hash_code(c, elf, ranges, h->nranges, &is) && is == h->code;
+	return cache_hash__code(c->key, elf, ranges, h->nranges, &is) && is == h->code;
 }
 
 /* The table of an entry's n bytes, or NULL. */
@@ -466,7 +393,8 @@ static void store(struct unwind_cache *c, const char *name, const struct unwind_
 	char beside[NAME_MAX + 1];
 	uint64_t code;
 
-	if (unwind_table__memory(t) > c->max_bytes || !hash_code(c, s->elf, s->code.data, s->code.len, &code))
+	if (unwind_table__memory(t) > c->max_bytes ||
+	    !cache_hash__code(c->key, s->elf, s->code.data, s->code.len, &code))
 		return;
 	fd = open_new(c, beside);
 	if (fd < 0)
@@ -483,13 +411,13 @@ int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_t
 {
 	_cleanup_(unwind_source__close) struct unwind_source s;
 	struct unwind_table *t = NULL;
-	char name[32];
+	char name[CACHE_NAME_MAX];
 	int err = unwind_source__open(elf, &s, e);
 
 	if (err)
 		return err;
 	if (c) {
-		name_of(c, &s, name);
+		cache_hash__name(c->key, VERSION, &s, name);
 		t = load(c, elf, name);
 		atomic_fetch_add(t ? &c->hits : &c->misses, 1);
 	}
