@@ -104,13 +104,12 @@ static void add_kernel(struct assembly *a)
  */
 static uint32_t evaluators_without_frame(const struct assembly *a)
 {
-	const struct natives *natives = a->of->context->natives;
 	uint32_t n = 0;
 
 	if (a->native_outcome != PYBPF_OK || a->r->outcome != PYBPF_OK)
 		return 0;
 	for (uint32_t i = 0; i < a->nnative; i++)
-		n += natives__is_evaluator(natives, a->of->space, a->native[i].code);
+		n += natives__is_evaluator(a->of->space, a->native[i].code);
 	return n > a->r->nframes ? n - a->r->nframes : 0;
 }
 
@@ -134,7 +133,7 @@ static uint32_t find_rest(struct assembly *a)
 	while (n && !(a->native[n - 1].instr & NATIVE_CUT))
 		n--;
 	for (i = n; i < a->nnative; i++) {
-		if (natives__is_evaluator(a->of->context->natives, a->of->space, a->native[i].code))
+		if (natives__is_evaluator(a->of->space, a->native[i].code))
 			return i;
 	}
 	if (n < a->nnative && a->native_outcome == PYBPF_OK)
@@ -151,13 +150,13 @@ static uint32_t placed_by(const struct assembly *a, uint32_t i, uint32_t before)
 
 	if (end)
 		return end - 1;
-	return before + (of->layout.flags & PY_LAYOUT_FRAME_OBJECTS &&
-			 natives__is_evaluator(of->context->natives, of->space, a->native[i].code));
+	return before +
+	       (of->layout.flags & PY_LAYOUT_FRAME_OBJECTS && natives__is_evaluator(of->space, a->native[i].code));
 }
 
 static bool is_greenlet(const struct assembly *a, uint32_t i)
 {
-	return natives__is_greenlet(a->of->context->natives, a->of->space, a->native[i].code);
+	return natives__is_greenlet(a->of->space, a->native[i].code);
 }
 
 /*
@@ -176,8 +175,7 @@ static bool is_exchanged(const struct assembly *a, uint32_t *running)
 		bool inner = !placed;
 
 		placed = placed_by(a, i, placed);
-		if (inner &&
-		    natives__is_exchange(of->context->natives, of->space, f->code, f->instr & NATIVE_EXACT, !i)) {
+		if (inner && natives__is_exchange(of->space, f->code, f->instr & NATIVE_EXACT, !i)) {
 			*running = i + 1;
 			return true;
 		}
@@ -234,7 +232,7 @@ static void merge(struct assembly *a)
 		uint32_t end = mismatch ? 0 : (uint32_t)(f->instr & NATIVE_CUT);
 		bool evaluator = end || i == rest;
 
-		if (!mismatch && by_function && natives__is_evaluator(natives, of->space, f->code)) {
+		if (!mismatch && by_function && natives__is_evaluator(of->space, f->code)) {
 			evaluator = true;
 			end = spare ? 0 : a->next + 2;
 			spare -= spare ? 1 : 0;
@@ -244,7 +242,7 @@ static void merge(struct assembly *a)
 		if (!evaluator || natives__keeps_evaluator(natives))
 			add_native(a, i);
 		else if (i && a->parts->len && a->parts->data[a->parts->len - 1].kind != PART_PYTHON &&
-			 natives__has_helpers(natives, of->space, f->code, a->native[i - 1].code))
+			 natives__has_helpers(of->space, f->code, a->native[i - 1].code))
 			a->parts->len--;
 		if (end)
 			add_run(a, end - 1);

@@ -161,30 +161,27 @@ static bool is_short(const struct binary *b)
 	return size_of(&b->evaluator) + size_of(&b->evaluator_cold) < SHORT_EVALUATOR;
 }
 
-bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_t addr)
+bool natives__is_evaluator(struct space *space, uint64_t addr)
 {
 	const struct code_map *map = space ? space__find(space, addr - 1) : NULL;
 
-	(void)n;
 	if (!map || !map->binary || is_short(map->binary))
 		return false;
 	addr -= map->bias + 1;
 	return inside(&map->binary->evaluator, addr) || inside(&map->binary->evaluator_cold, addr);
 }
 
-bool natives__is_greenlet(const struct natives *n, struct space *space, uint64_t addr)
+bool natives__is_greenlet(struct space *space, uint64_t addr)
 {
 	const struct code_map *map = space ? space__find(space, addr - 1) : NULL;
 
-	(void)n;
 	return map && map->binary && map->binary->greenlets;
 }
 
-bool natives__is_exchange(const struct natives *n, struct space *space, uint64_t addr, bool exact, bool innermost)
+bool natives__is_exchange(struct space *space, uint64_t addr, bool exact, bool innermost)
 {
 	const struct code_map *map;
 
-	(void)n;
 	addr -= !exact;
 	map = space ? space__find(space, addr) : NULL;
 	if (!map || !map->binary || !map->binary->greenlets)
@@ -194,12 +191,11 @@ bool natives__is_exchange(const struct natives *n, struct space *space, uint64_t
 					   !innermost;
 }
 
-bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t addr, uint64_t inner)
+bool natives__has_helpers(struct space *space, uint64_t addr, uint64_t inner)
 {
 	const struct code_map *map = space ? space__find(space, addr - 1) : NULL, *other;
 	const struct binary *b = map ? map->binary : NULL;
 
-	(void)n;
 	if (!b || !b->evaluator.end || !is_short(b))
 		return false;
 	other = space__find(space, inner - 1);

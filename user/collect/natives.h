@@ -33,19 +33,19 @@ bool natives__keeps_evaluator(const struct natives *n);
  * Whether a return address lies in the evaluator, _PyEval_EvalFrameDefault. Never in one whose work is in other functions (3.14+): that
  * may be inlined anywhere.
  */
-bool natives__is_evaluator(const struct natives *n, struct space *space, uint64_t addr);
+bool natives__is_evaluator(struct space *space, uint64_t addr);
 /* Whether a return address lies in the code of greenlet, which begins new stacks. */
-bool natives__is_greenlet(const struct natives *n, struct space *space, uint64_t addr);
+bool natives__is_greenlet(struct space *space, uint64_t addr);
 /*
  * Whether what is at `addr`, or returns to there unless it is exact, may have exchanged greenlets' stacks and not Python's state yet,
  * or the other way round. Where that function is not known it may be all of greenlet that other functions of it call.
  */
-bool natives__is_exchange(const struct natives *n, struct space *space, uint64_t addr, bool exact, bool innermost);
+bool natives__is_exchange(struct space *space, uint64_t addr, bool exact, bool innermost);
 /*
  * Whether `inner`, which was called from the evaluator at `addr`, does the evaluator's own work: in builds whose instructions
  * are functions that call each other in tail position (3.14+).
  */
-bool natives__has_helpers(const struct natives *n, struct space *space, uint64_t addr, uint64_t inner);
+bool natives__has_helpers(struct space *space, uint64_t addr, uint64_t inner);
 
 /*
  * The profile p that was recorded with this, with names in the place of addresses; inlined functions become frames of their own.

@@ -11,20 +11,15 @@
 
 static const struct {
 	enum outcome_class class;
-	const char *name, *help;
+	const char *name;
 } outcomes[] = {
-#define OUTCOME(id, class_, name_, help_) [PYBPF_##id] = {class_, name_, help_},
+#define OUTCOME(id, class_, name_, help_) [PYBPF_##id] = {class_, name_},
 #include "pybpf/errors.def"
 };
 
 const char *outcome__name(enum pybpf_outcome o)
 {
 	return o < PYBPF_OUTCOME_COUNT ? outcomes[o].name : "unknown";
-}
-
-const char *outcome__help(enum pybpf_outcome o)
-{
-	return o < PYBPF_OUTCOME_COUNT ? outcomes[o].help : "an outcome of a newer version";
 }
 
 enum outcome_class outcome__class(enum pybpf_outcome o)

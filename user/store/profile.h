@@ -191,7 +191,6 @@ void profile__drop_samples(struct profile *p); /* all of them; everything else s
 /* Names and classes out of errors.def. */
 enum outcome_class { OUTCOME_COMPLETE, OUTCOME_TRUNCATED, OUTCOME_LOST };
 const char *outcome__name(enum pybpf_outcome o);
-const char *outcome__help(enum pybpf_outcome o);
 enum outcome_class outcome__class(enum pybpf_outcome o);
 /* The outcome of that name, or -ENOENT. */
 int outcome__from_name(const char *name);
