@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks in a chain of calls that it tells of itself: chain.py DEPTH.
+"""Blocks in a chain of calls that it tells of itself: chain.py DEPTH. With DEPTH+ another thread calls and returns all the time.
 
 Lines on standard output: `self PID THREAD HEXVERSION`, then one `frame CODE LASTI FIRSTLINE FLAGS NAME FILE TABLE` for each
 frame, innermost first (CODE: its address; NAME: the qualname, or the name before 3.11; both as UTF-8 in hex; TABLE: the
@@ -67,7 +67,19 @@ def down(n):
     return down(n - 1) if n else Held(True)
 
 
+def restless():
+    def dive(n):
+        return dive(n - 1) if n else 0
+    def climb(n):
+        return sorted([dive(n), 1], key=lambda x: climb(n - 1) if n else 0)
+    while True:
+        for n in range(4):
+            climb(n)
+
+
 for _ in range(50):  # so that the interpreter calls __init__ by its short cut
     Held(False)
 sys.setrecursionlimit(20000)
-down(int(sys.argv[1]))
+if sys.argv[1].endswith("+"):
+    threading.Thread(target=restless).start()
+down(int(sys.argv[1].rstrip("+")))

@@ -114,6 +114,30 @@ static void test_what_does_not_run_is_not_refuted(void **state)
 	}
 }
 
+/* While a thread's frames are read others take their place: that is no fault of the layout. */
+static void test_what_never_stands_still_is_not_refuted(void **state)
+{
+	struct subject t;
+	size_t at = 0;
+	char why[256] = "";
+
+	(void)state;
+	while (next_version(&t, &at, "3+")) {
+		unsigned int proven = 0, looks = 400;
+
+		for (unsigned int i = 0; i < looks; i++) {
+			enum pyrt_proof was = prove(&t, &t.proc.file->layout, why, sizeof(why));
+
+			if (was == PYRT_REFUTED)
+				fail_msg("%s: %s", t.interp->id, why);
+			proven += was == PYRT_PROVEN;
+		}
+		if (proven < looks / 2)
+			fail_msg("%s: proven in %u of %u looks", t.interp->id, proven, looks);
+		subject__end(&t);
+	}
+}
+
 static void test_a_reason_is_given(void **state)
 {
 	struct subject t;
@@ -186,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_every_interpreter_proves_its_layout),
 		cmocka_unit_test(test_wrong_layouts_are_refuted),
 		cmocka_unit_test(test_what_does_not_run_is_not_refuted),
+		cmocka_unit_test(test_what_never_stands_still_is_not_refuted),
 		cmocka_unit_test(test_a_reason_is_given),
 		cmocka_unit_test(test_threads_are_listed),
 		cmocka_unit_test(test_ways_to_the_state),

@@ -13,7 +13,12 @@
 #define AT_ONCE      10       /* of them; before each of the others there is a pause, twice as long as the last */
 #define PAUSE_NS     1000000  /* the first */
 #define PAUSE_MAX_NS 16000000 /* the last ones */
-#define ENOUGH       8       /* failures that count, each at another moment of the process */
+#define TRIES        8        /* at the frames of a thread, which may change while they are read */
+/* What a failure counts as: of a process that stood still meanwhile, and of one that ran, where nothing may have been as it was read */
+#define STILL          8
+#define MOVING         1
+#define MAX_MOVING     64          /* of these, beside the attempts */
+#define ENOUGH         (8 * STILL) /* each at another moment of the process */
 #define LEAST_START_NS 5000000 /* of CPU time */
 #define MAX_INTERPS  1024
 #define MAX_THREADS  8192
@@ -194,6 +199,19 @@ static bool check_frames(struct trial *t, uint64_t tstate)
 	return true;
 }
 
+/* They are called and return in less time than a look at them takes. */
+static bool try_frames(struct trial *t, uint64_t tstate)
+{
+	unsigned int before = t->frames;
+
+	for (int i = 0; i < TRIES && !t->gone; i++) {
+		t->frames = before;
+		if (check_frames(t, tstate))
+			return true;
+	}
+	return false;
+}
+
 /* By its id in the process's own pid namespace, which is the one that the interpreter knows. */
 static bool is_thread_of(struct trial *t, uint32_t native_id)
 {
@@ -236,7 +254,7 @@ static bool check_threads(struct trial *t, uint64_t interp)
 			}
 		}
 		t->threads++;
-		if (!check_frames(t, tstate))
+		if (!try_frames(t, tstate))
 			return false;
 		if (!read_u64(t, tstate + l->lists.tstate_next, &tstate))
 			return fails(t, "the list of threads leads nowhere");
@@ -263,21 +281,49 @@ static bool check_interpreters(struct trial *t)
 	return t->matched || !t->named || !t->reads || fails(t, "no thread's state belongs to a thread of the process");
 }
 
-/*
- * Whether the process may still be where it was, in the middle of a change: it has hardly been on a CPU since it had been for *ran
- * ns. An interpreter that is just being made is without threads for a while.
- */
-static bool is_midway(const struct trial *t, uint64_t *ran)
-{
-	uint64_t now, least = t->threads ? 1 : LEAST_START_NS;
+/* The CPU time of a process, and whether it is on a CPU or waits for one. */
+struct moment {
+	uint64_t ran;
 	bool busy;
+	bool known;
+};
 
-	if (proc__run_time(t->pid, &now, &busy))
-		return false; /* cannot be told */
-	if (busy && now - *ran < least)
-		return true;
-	*ran = now;
-	return false;
+static struct moment moment__now(const struct trial *t)
+{
+	struct moment m = {0};
+
+	m.known = !proc__run_time(t->pid, &m.ran, &m.busy);
+	return m;
+}
+
+/*
+ * What a failure between two moments counts as; *counted is the CPU time at the last one that did. Nothing where the process may
+ * still be where it was then, in the middle of a change: it has hardly been on a CPU since. An interpreter that is just being made
+ * is without threads for a while.
+ */
+static unsigned int weigh(const struct trial *t, const struct moment *begin, const struct moment *end, uint64_t *counted)
+{
+	uint64_t least = t->threads ? 1 : LEAST_START_NS;
+
+	if (!begin->known || !end->known)
+		return STILL;
+	if (end->busy && end->ran - *counted < least)
+		return 0;
+	*counted = end->ran;
+	return t->threads && begin->ran != end->ran ? MOVING : STILL;
+}
+
+/* One look at everything, and at the CPU time before and after it. */
+static bool attempt(struct trial *t, struct moment *begin, struct moment *end)
+{
+	bool fits;
+
+	t->threads = t->frames = 0;
+	t->named = t->matched = false;
+	*begin = moment__now(t);
+	fits = check_interpreters(t);
+	*end = moment__now(t);
+	return fits;
 }
 
 enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct pyrt_layout *layout,
@@ -285,18 +331,25 @@ enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct p
 {
 	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters, .reads = MAX_READS};
 	struct timespec pause = {.tv_nsec = PAUSE_NS};
-	uint64_t ran = 0;
+	uint64_t counted = 0;
+	bool failed = false;
+	int moving = 0;
 
-	for (int i = 0; i < ATTEMPTS && !t.gone && *failures < ENOUGH; i++) {
+	for (int i = 0; i < ATTEMPTS && !t.gone && *failures < ENOUGH;) {
+		struct moment begin, end;
+		unsigned int weight;
+
 		if (i >= AT_ONCE) {
 			nanosleep(&pause, NULL);
 			pause.tv_nsec = pause.tv_nsec < PAUSE_MAX_NS ? 2 * pause.tv_nsec : PAUSE_MAX_NS;
 		}
-		t.threads = t.frames = 0;
-		t.named = t.matched = false;
-		if (check_interpreters(&t))
-			return t.frames ? PYRT_PROVEN : PYRT_UNPROVEN;
-		*failures += !is_midway(&t, &ran);
+		/* what was seen before no reads were left is believed, unless something did not fit before */
+		if (attempt(&t, &begin, &end))
+			return t.frames && (t.reads || !failed) ? PYRT_PROVEN : PYRT_UNPROVEN;
+		failed = true;
+		weight = weigh(&t, &begin, &end, &counted);
+		*failures += weight;
+		i += weight != MOVING || moving++ >= MAX_MOVING;
 	}
 	if (t.gone || *failures < ENOUGH || !t.why)
 		return PYRT_UNPROVEN;
