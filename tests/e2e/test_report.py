@@ -56,6 +56,20 @@ def test_every_format_of_a_capture(capture, tmp_path):
     assert harness.parse_raw(again.stdout.encode()) == stacks
 
 
+def test_stacks_begin_as_they_were_recorded(any_python, target, tmp_path):
+    """With their process where others might have come, though none did."""
+    name = "comm-%d" % (os.getpid() % 100000)
+    program = target(any_python, "open('/proc/self/comm', 'w').write(%r)\n" % name + PROGRAM)
+    for words, root in (("--comm", name), "process %d:" % program.pid), (("-p", program.pid), "<module> ("):
+        path = tmp_path / "run.pybpf"
+        with harness.Recording(*words, "-r", 500, output=path) as recording:
+            recording.sampling()
+            harness.wait_busy(program.pid, 0.1)
+            assert recording.stop().status == 0
+        stacks = harness.parse_raw(report(path, "-f", "raw", "-o", "-").stdout.encode())
+        assert stacks and all(stack[0].startswith(root) for stack, _ in stacks), (words, stacks)
+
+
 def test_options_of_labels(capture):
     path, _ = capture
     stacks = harness.parse_raw(report(path, "-f", "raw", "-o", "-", "--nolineno", "-t").stdout.encode())

@@ -71,6 +71,7 @@ static void check_same(const struct profile *a)
 	assert_int_equal(read_back(bytes, n, &b, &truncated), 0);
 	assert_false(truncated);
 	assert_int_equal(profile__ordered(b), profile__ordered(a));
+	assert_int_equal(profile__meta(b)->by_process, profile__meta(a)->by_process);
 	assert_int_equal(profile__string_count(b), profile__string_count(a));
 	assert_int_equal(profile__sample_count(b), profile__sample_count(a));
 	assert_memory_equal(profile__accounts(b), profile__accounts(a), sizeof(struct profile_accounts));

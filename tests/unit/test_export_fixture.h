@@ -115,6 +115,7 @@ static inline void fixture_meta(struct profile *p)
 		.start_unix_ns = 1700000000000000000,
 		.duration_ns = 9960000000,
 		.rate_hz = 100,
+		.by_process = true,
 		.cpus = 2,
 	};
 

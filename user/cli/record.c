@@ -114,6 +114,7 @@ static int start(struct run *r, struct err *e)
 		.kernel = o->kernel,
 		.thread_names = r->format->threads || o->show.export.view.thread_frames,
 		.keep_order = r->format->ordered,
+		.by_process = o->show.export.view.process_frames,
 		.max_memory = o->max_memory,
 		.words = str__cstr(&r->words),
 	};

@@ -181,7 +181,7 @@ static int report(struct run *r, struct report *opts, struct err *e)
 				    : err__set(e, -ENODATA, "'%s' holds no sample; nothing written", opts->capture);
 	if (r->truncated)
 		cli__say("pybpf: '%s' is cut off: the %s lack what came behind", opts->capture, r->format->words);
-	if (has_several_pids(r->profile))
+	if (profile__meta(r->profile)->by_process || has_several_pids(r->profile))
 		opts->show.export.view.process_frames = true;
 	err = r->format->write(r->profile, &opts->show.export, output__file(r->output), e);
 	if (err) {

@@ -107,6 +107,7 @@ int collect__new(const struct collect_config *config, struct collect **out, stru
 	c->epoll_fd = -1;
 	c->rate_hz = config->rate_hz;
 	c->max_memory = config->max_memory;
+	c->by_process = config->by_process;
 	c->tick_ns = kernel.tick_ns;
 	c->has_targets = config->pid_count > 0;
 	c->words = strdup(config->words ? config->words : "");

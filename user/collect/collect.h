@@ -35,6 +35,7 @@ struct collect_config {
 	bool kernel;       /* kernel frames */
 	bool thread_names; /* those that Python gives them; else the kernel's, which have 15 bytes */
 	bool keep_order;   /* samples one by one, for formats with a time line */
+	bool by_process;   /* struct profile_meta */
 	uint64_t max_memory; /* bytes; see collect__next_notice for when it is reached */
 	const char *words; /* the command line of this run, for the profile's meta data */
 };

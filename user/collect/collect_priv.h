@@ -40,6 +40,7 @@ struct collect {
 	struct hmap gone; /* pids that the kernel's maps had when they were last looked through, and that were nobody's */
 	int epoll_fd;
 	bool has_targets;
+	bool by_process;
 	uint32_t rate_hz, cpus;
 	uint64_t tick_ns;
 	/* of the recording, or of the part since collect__rotate; stop_ns 0 while running. CLOCK_MONOTONIC but for unix */

@@ -38,6 +38,7 @@ static int describe_run(struct collect *c)
 		.duration_ns = collect__elapsed_ns(c),
 		.rate_hz = c->rate_hz,
 		.cpus = c->cpus,
+		.by_process = c->by_process,
 	};
 
 	if (!uname(&host)) {

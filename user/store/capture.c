@@ -322,7 +322,7 @@ static char *copy(struct reader *r)
 static int read_meta(struct reader *r)
 {
 	struct profile_meta m = {0};
-	bool ordered;
+	uint64_t flags;
 	int err = 0;
 
 	m.version = copy(r);
@@ -334,9 +334,10 @@ static int read_meta(struct reader *r)
 	m.duration_ns = number(r);
 	m.rate_hz = number32(r);
 	m.cpus = number32(r);
-	ordered = number(r);
+	flags = number(r);
+	m.by_process = flags & CAPTURE_BY_PROCESS;
 	if (!r->p && !r->bad) {
-		r->p = profile__new(ordered);
+		r->p = profile__new(flags & CAPTURE_ORDERED);
 		if (!r->p || vec__push(&r->ids[PROFILE_STRINGS], 0) || vec__push(&r->ids[PROFILE_STACKS], 0))
 			err = -ENOMEM;
 	}

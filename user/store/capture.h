@@ -11,7 +11,8 @@
  *
  * Payloads are made of n = unsigned LEB128 numbers (up to 64 bits) and s = a number of bytes, then the bytes.
  *
- *	 1 meta      s version, host, kernel, machine, command; n start_unix_ns, duration_ns, rate_hz, cpus, ordered (0, 1)
+ *	 1 meta      s version, host, kernel, machine, command; n start_unix_ns, duration_ns, rate_hz, cpus, flags (1: ordered,
+ *	             2: stacks begin with their processes)
  *	 2 outcomes  n count; s name each: what the outcome numbers below stand for, in this file
  *	 3 accounts  n taken, written; n count, then n outcome, lost, truncated each; n processes, threads, stacks,
  *	             code_objects, bpf_run_ns, bpf_runs, user_cpu_ns, peak_rss_bytes
@@ -44,6 +45,8 @@
 #define CAPTURE_MAGIC     "PYBPFCAP"
 #define CAPTURE_VERSION   1u
 #define CAPTURE_MAX_BLOCK (16u << 20)
+#define CAPTURE_ORDERED    1u
+#define CAPTURE_BY_PROCESS 2u
 
 enum capture_block {
 	CAPTURE_META = 1,

@@ -245,7 +245,7 @@ static void put_meta(struct capture_writer *w)
 	number(w, m->duration_ns);
 	number(w, m->rate_hz);
 	number(w, m->cpus);
-	number(w, profile__ordered(w->p));
+	number(w, (profile__ordered(w->p) ? CAPTURE_ORDERED : 0) | (m->by_process ? CAPTURE_BY_PROCESS : 0));
 	block(w, CAPTURE_META, -1);
 }
 

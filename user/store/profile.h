@@ -85,6 +85,7 @@ struct profile_meta {
 	uint64_t duration_ns;
 	uint32_t rate_hz; /* samples a second and CPU */
 	uint32_t cpus;
+	bool by_process; /* recorded were whatever processes there are: a reader tells them apart, be it one */
 };
 
 /* taken = written + sum of lost, always. Indexed by enum pybpf_outcome; entries of other classes are 0. */
