@@ -220,7 +220,7 @@ def test_without_a_terminal_and_streams(any_python, tmp_path):
     assert sum(n for _, n in harness.parse_raw((tmp_path / "out.raw").read_bytes())) > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR2])
 def test_signals_are_passed_on(number, any_python, tmp_path):
     """To the program, which decides; its status is ours."""
     ready = tmp_path / "ready"
@@ -233,6 +233,19 @@ def test_signals_are_passed_on(number, any_python, tmp_path):
         result = it.stop(number)
     assert result.status == 9, result
     assert result.samples > 0
+
+
+@pytest.mark.parametrize("whole_group", [False, True], ids=["alone", "group"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_while_getting_ready_ends_the_command(number, whole_group, tmp_path):
+    """It is there, and waits; it must not be started, and left alone, after all."""
+    with harness.Recording(output=tmp_path / "out.raw", command=["sleep", "5"], start_new_session=True) as it:
+        while not harness.descendants(it.pid):
+            assert it.process.poll() is None
+        (os.killpg if whole_group else os.kill)(it.pid, number)
+        result = it.finish()
+    assert result.status == 128 + number, result
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_test_leaves_is_ended(any_python, tmp_path):

@@ -56,6 +56,7 @@ static void run_child(int fd, char **argv, const struct identity *id)
 	int err;
 
 	stop__restore();
+	stop__release();
 	if (read(fd, &go, 1) != 1)
 		_exit(EXIT_RUNTIME); /* the profiler gave up */
 	err = -identity__assume(id);
@@ -77,10 +78,12 @@ int child__prepare(struct child *c, char **argv, struct err *e)
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return err__errno(e, -errno, "starting '%s'", argv[0]);
 	identity__of_caller(&id);
+	stop__hold();
 	c->pid = fork();
 	if (c->pid < 0) {
 		int err = -errno;
 
+		stop__release();
 		close(pair[0]);
 		close(pair[1]);
 		c->pid = 0;
@@ -92,6 +95,8 @@ int child__prepare(struct child *c, char **argv, struct err *e)
 	}
 	close(pair[1]);
 	c->go_fd = pair[0];
+	stop__pass_to(c->pid);
+	stop__release();
 	return 0;
 }
 
@@ -100,7 +105,8 @@ int child__go(struct child *c, const char *name, struct err *e)
 	ssize_t n;
 	int err = 0;
 
-	if (write(c->go_fd, "g", 1) != 1)
+	/* EPIPE: a signal has ended it before its time, which is seen as any other end */
+	if (write(c->go_fd, "g", 1) != 1 && errno != EPIPE)
 		return err__errno(e, -errno, "starting '%s'", name);
 	do
 		n = read(c->go_fd, &err, sizeof(err));

@@ -460,7 +460,6 @@ static int run_record(int argc, char **argv)
 			status = cli__fail(err, &e);
 			goto out;
 		}
-		stop__pass_to(r.child.pid);
 	}
 	if (!err) {
 		recording = true; /* what is not permitted from here on is a file, not profiling */

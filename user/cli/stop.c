@@ -11,6 +11,7 @@
 /* Signal handlers have no argument of their own: this is the one place in user space with state of its own. */
 static const int changed[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE, SIGXFSZ};
 static struct sigaction inherited[sizeof(changed) / sizeof(changed[0])];
+static sigset_t mask_before; /* of signals, while they are held */
 static volatile sig_atomic_t requested, gave_up, snapshot;
 static atomic_int passed_to;
 static atomic_ullong last_ns;
@@ -59,6 +60,19 @@ void stop__install(void)
 	signal(SIGXFSZ, SIG_IGN); /* so is a limit of file sizes */
 }
 
+void stop__hold(void)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &mask_before);
+}
+
+void stop__release(void)
+{
+	sigprocmask(SIG_SETMASK, &mask_before, NULL);
+}
+
 void stop__restore(void)
 {
 	for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++)
@@ -72,6 +86,11 @@ void stop__pass_to(pid_t child)
 	atomic_store(&passed_to, child);
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGQUIT, &action, NULL); /* ends a command, whose profile is then written */
+	sigaction(SIGUSR2, &action, NULL); /* what it means is the command's affair */
+	if (child && requested) {
+		kill(child, requested);
+		requested = 0;
+	}
 }
 
 int stop__requested(void)

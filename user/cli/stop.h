@@ -9,8 +9,12 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-/* Takes the signals over. `child`: the command that they belong to, 0: none. */
+/* Takes the signals over. */
 void stop__install(void);
+/* Around a fork: signals wait, and come to whoever they were sent to once it is clear what each of the two does about them. */
+void stop__hold(void);
+void stop__release(void);
+/* `child`: the command that they belong to from now on, those included that have come already; 0: none. */
 void stop__pass_to(pid_t child);
 /* In a child before exec: signals are as this program was given them. */
 void stop__restore(void);
