@@ -142,6 +142,14 @@ def test_accounts(busy, tmp_path):
     assert json.loads(beside.read_text())["output"] == "-" and "<svg" in result.stdout
 
 
+def test_stacks_are_those_that_samples_have(any_python, target, tmp_path):
+    """Not their beginnings, of which a deep one has many."""
+    program = target(any_python, "def down(n):\n    if n:\n        down(n - 1)\n    else:\n        ready()\n"
+                                 "        while True:\n            pass\ndown(300)\n")
+    result = harness.record("-p", program.pid, "-d", 0.5, "--json", output=tmp_path / "out.raw")
+    assert len(result.stacks) <= result.accounts["stacks"] <= result.samples < 300, result
+
+
 def test_words(busy, tmp_path):
     out = tmp_path / "out.raw"
     lines = short(busy, output=out).stderr.splitlines()

@@ -163,6 +163,7 @@ static void test_drop_past(void **state)
 	assert_int_equal(profile__thread_count(p), 1);
 	assert_int_equal(profile__processes_ever(p), 2);
 	assert_int_equal(profile__threads_ever(p), 3);
+	assert_int_equal(profile__stacks_ever(p), 200); /* not the beginnings that they share */
 	assert_int_equal(profile__frame_count(p), 103);
 	assert_int_equal(profile__stack_count(p), 104);
 	assert_int_equal(profile__string_count(p), strings - 1); /* that of the function */
@@ -180,6 +181,7 @@ static void test_drop_past(void **state)
 	sample(p, second, push(p, stack, "b", 7), 1);
 	assert_int_equal(profile__sample_count(p), 100); /* found again, not added twice */
 	assert_int_equal(profile__stack_count(p), 104);
+	assert_int_equal(profile__stacks_ever(p), 200);
 	assert_int_equal(add_thread(p, 3), 1);
 	profile_moves__free(&moves);
 	profile__drop_samples(p);

@@ -267,7 +267,7 @@ void recorder__counts(const struct recorder *r, struct recorder_counts *out)
 	*out = r->counts;
 	out->processes = profile__processes_ever(r->profile);
 	out->threads = profile__threads_ever(r->profile);
-	out->stacks = profile__stack_count(r->profile) - 1;
+	out->stacks = profile__stacks_ever(r->profile);
 	out->code_objects = codes__ever(r->codes);
 }
 

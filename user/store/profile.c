@@ -197,13 +197,11 @@ uint64_t profile__sample_key(const struct profile_sample *s)
 	return hash__combine((uint64_t)s->thread << 32 | s->stack, (uint64_t)s->outcome << 16 | s->kind);
 }
 
-int profile__add_sample(struct profile *p, const struct profile_sample *s)
+static int add_sample(struct profile *p, const struct profile_sample *s)
 {
 	uint64_t key;
 	int err;
 
-	if (s->thread >= p->threads.len || s->stack >= p->stacks.len)
-		return -EINVAL;
 	if (p->keep_order)
 		return vec__push(&p->samples, *s);
 	key = profile__sample_key(s);
@@ -227,6 +225,22 @@ int profile__add_sample(struct profile *p, const struct profile_sample *s)
 	if (err)
 		p->samples.len--;
 	return err;
+}
+
+int profile__add_sample(struct profile *p, const struct profile_sample *s)
+{
+	struct stack_node *stack;
+	int err;
+
+	if (s->thread >= p->threads.len || s->stack >= p->stacks.len)
+		return -EINVAL;
+	err = add_sample(p, s);
+	if (err)
+		return err;
+	stack = &p->stacks.data[s->stack];
+	p->stacks_ever += !stack->has_sample;
+	stack->has_sample = 1;
+	return 0;
 }
 
 int profile__set_meta(struct profile *p, const struct profile_meta *m)
@@ -348,4 +362,9 @@ uint64_t profile__processes_ever(const struct profile *p)
 uint64_t profile__threads_ever(const struct profile *p)
 {
 	return p->threads_ever;
+}
+
+uint64_t profile__stacks_ever(const struct profile *p)
+{
+	return p->stacks_ever;
 }

@@ -44,7 +44,8 @@ struct frame {
 struct stack_node {
 	uint32_t parent; /* stack id; the root is its own parent */
 	uint32_t frame;  /* frame id; meaningless for the root */
-	uint32_t depth;  /* frames from the root, 0 for the root */
+	uint32_t depth : 31;   /* frames from the root, 0 for the root */
+	uint32_t has_sample : 1; /* it is a whole stack, not only where some have their beginning */
 };
 
 /* One program in one process: exec makes another one of the same pid. */
@@ -144,6 +145,8 @@ size_t profile__memory(const struct profile *p); /* bytes held */
 /* How many were added, those that were dropped included. */
 uint64_t profile__processes_ever(const struct profile *p);
 uint64_t profile__threads_ever(const struct profile *p);
+/* How many different stacks samples had; one that was dropped and comes again counts again. */
+uint64_t profile__stacks_ever(const struct profile *p);
 
 /*
  * A long recording writes what is past elsewhere (store/capture.h) and drops it. Past are the samples of processes and threads that

@@ -25,7 +25,7 @@ struct profile {
 	struct vec(struct process_entry) processes;
 	struct vec(struct thread_entry) threads;
 	size_t ended;                           /* processes and threads that have ended and are still here */
-	uint64_t processes_ever, threads_ever;  /* with those that were dropped */
+	uint64_t processes_ever, threads_ever, stacks_ever; /* with those that were dropped */
 	struct vec(uint32_t) changed_processes; /* ids, since profile__drop_past */
 	struct vec(uint32_t) changed_threads;
 	struct vec(struct profile_sample) samples;
