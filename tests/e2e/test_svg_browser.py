@@ -138,12 +138,14 @@ def type_search(page, expression):
     return text(page, "matched")
 
 
-@pytest.mark.parametrize("width", [320, 400, 1200, 2400])
-def test_fills_any_width_and_labels_never_overflow(graph, frames, width):
-    graph.size(width, 800)
-    graph.until("document.documentElement.getBoundingClientRect().width === innerWidth")
+@pytest.mark.parametrize("width, height", [(320, 800), (400, 800), (1200, 800), (1200, 120), (2400, 800)])
+def test_fills_any_width_and_labels_never_overflow(graph, frames, width, height):
+    """A graph that is taller than the window has a scroll bar beside it, which clientWidth leaves out."""
+    graph.size(width, height)
+    graph.until("innerWidth === %d && document.documentElement.getBoundingClientRect().width === "
+                "document.documentElement.clientWidth" % width)
     seen = shown(graph)
-    inner = graph.js("innerWidth") - 20
+    inner = graph.js("document.documentElement.clientWidth") - 20
     assert seen[0]["w"] == pytest.approx(inner, abs=1)
     for f in seen:
         assert f["x"] >= 9.9 and f["x"] + f["w"] <= 10.1 + inner
@@ -245,6 +247,10 @@ def test_view_is_kept_in_the_address(graph, svg, frames):
     graph.open("about:blank")
     graph.open("file://%s#z=99999999&s=%%E0%%A4%%A&c=" % svg)
     assert shown(graph)[0]["w"] >= 1100
+    for odd in "z=length", "z=-1", "z=1.5", "z=__proto__", "=&&z":
+        graph.open("about:blank")
+        graph.open("file://%s#%s" % (svg, odd))
+        assert shown(graph)[0]["w"] >= 1100 and not graph.errors, odd
 
 
 def test_arrow_keys_walk_and_enter_zooms(graph, frames):

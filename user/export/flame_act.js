@@ -136,7 +136,7 @@ function recall() {
 			values[part.slice(0, at)] = '';
 		}
 	});
-	zoomed = frames[values.z] ? Number(values.z) : 0;
+	zoomed = frames[Number(values.z)] ? Number(values.z) : 0;
 	find(values.s || '', values.c === '1');
 	layoutFrames();
 	showMatched();
