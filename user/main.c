@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The table of commands, nothing else. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,16 @@ static int usage(FILE *out)
 	return out == stdout ? EXIT_OK : EXIT_USAGE;
 }
 
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help");
+}
+
+static bool is_version(const char *word)
+{
+	return !strcmp(word, "--version") || !strcmp(word, "-V") || !strcmp(word, "version");
+}
+
 static int run(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : "";
@@ -30,9 +41,12 @@ static int run(int argc, char **argv)
 
 	if (!*word)
 		return usage(stderr);
-	if (!strcmp(word, "--help") || !strcmp(word, "-h") || (!strcmp(word, "help") && (argc < 3 || argv[2][0] == '-')))
+	/* of help and version themselves there is no more to say */
+	if (is_help(word) && (word[0] == '-' || argc < 3 || argv[2][0] == '-' || is_help(argv[2]) || is_version(argv[2])))
 		return usage(stdout);
-	if (!strcmp(word, "--version") || !strcmp(word, "-V") || !strcmp(word, "version")) {
+	if (is_version(word) && argc > 2 && is_help(argv[2]))
+		return usage(stdout);
+	if (is_version(word)) {
 		printf("pybpf %s\n", PYBPF_VERSION);
 		return EXIT_OK;
 	}

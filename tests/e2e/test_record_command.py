@@ -134,6 +134,13 @@ def test_children_of_the_command(any_python, tmp_path):
         assert harness.share(without.stacks, "grandchild", leaf=False)[0] == 0, without
 
 
+@pytest.mark.parametrize("uid, gid", [("-1", "1"), ("4294967295", "1"), ("1", "x"), ("", "1"), ("1 ", "1")])
+def test_what_sudo_never_says_is_not_heard(uid, gid, tmp_path):
+    result = harness.record("--quiet", output=tmp_path / "out.raw", env={"SUDO_UID": uid, "SUDO_GID": gid},
+                            command=["id", "-u"])
+    assert (result.status, result.stdout) == (0, "%d\n" % os.getuid()), result
+
+
 def test_the_command_runs_as_the_caller_of_sudo(any_python, tmp_path):
     tmp_path.chmod(0o777)
     code = BUSY + "import os\nprint(os.getuid(), os.getgid(), os.geteuid(), os.getegid())"

@@ -138,6 +138,13 @@ def test_the_file_of_the_accounts_is_checked_first(any_python, target, clean):
     assert "missing/a.json" in harness.one_line(result, 1)
 
 
+def test_standard_output_for_the_accounts_is_checked_first(any_python, target, clean):
+    program = target(any_python, SPIN)
+    line = harness.one_line(harness.record("-p", program.pid, "-d", 1, "--json", output=clean / "out.svg",
+                                           before=["sh", "-c", 'exec "$@" >&-', "sh"]), 1)
+    assert "standard output" in line
+
+
 def test_one_file_is_not_both_the_profile_and_the_accounts(clean):
     for json in "out.svg", "./out.svg", "%s/out.svg" % clean:
         line = harness.one_line(harness.record("-d", 1, "--json=" + json, output="out.svg", cwd=clean), 2)
@@ -181,10 +188,18 @@ def test_standard_output_is_full(any_python, target):
     ["-f", "picture"], ["--user", "nobody-knows-them"], ["--colors", "beige"], ["--width", "wide"],
     ["--min-width", "-1"], ["stray"], ["--"], ["-s"], ["--json=", "-o", "-"], ["-p", "1", "--", "true"],
     ["-o", "x.html"], ["--all-python", "--", "true"], ["--quiet=yes"], ["-d", "0x10"], ["--max-memory", "0x10000000"],
-    ["--min-width", "0x1"], ["-o", "-", "-f", "raw", "--json=-"]], ids=" ".join)
+    ["--min-width", "0x1"], ["-o", "-", "-f", "raw", "--json=-"], ["--rotate", "1", "-o", "-"],
+    ["--rotate", "1", "-o", "/dev/stderr"]], ids=" ".join)
 def test_usage(words, clean):
     line = harness.one_line(harness.record(*words, cwd=clean, timeout=20), 2)
     assert "--help" in line
+
+
+def test_options_by_prefix_and_unknown_ones():
+    assert "Usage: pybpf record" in harness.pybpf("record", "--nonbl", "--help").stdout
+    line = harness.one_line(harness.pybpf("record", "--no"), 2)
+    assert "could be '--no" in line and "unknown" not in line
+    assert "unknown option '--bogus=1'" in harness.one_line(harness.pybpf("record", "--bogus=1"), 2)
 
 
 def test_commands_by_prefix_and_unknown_ones():
@@ -199,7 +214,7 @@ def test_commands_by_prefix_and_unknown_ones():
 
 def test_help_and_version():
     for words in ["--help"], ["help"], ["help", "--help"], ["help", "record"], ["record", "--help"], ["report", "-h"], ["list", "--help"], \
-            ["check", "--help"]:
+            ["check", "--help"], ["help", "help"], ["help", "version"], ["version", "--help"]:
         shown = harness.pybpf(*words)
         assert shown.status == 0 and shown.stderr == "" and "Usage: pybpf" in shown.stdout, words
         assert max(map(len, shown.stdout.splitlines())) <= 120
@@ -340,15 +355,19 @@ def test_a_filter_of_system_calls(call, number, word, error, clean):
 
 
 def test_a_program_whose_files_cannot_be_read(tmp_path, target, public):
-    """It is not said to be no Python."""
+    """It is not said to be no Python; and of several, the others are recorded."""
     hidden = tmp_path / "target-hidden"
     hidden.mkdir(mode=0o700)
     python = shutil.copy(os.path.realpath("/usr/bin/python3"), hidden / "python3")
     program = target([str(python)], SPIN, env={"PYTHONHOME": "/usr"})
     caps = "-all,+bpf,+perfmon,+sys_ptrace"
-    line = harness.one_line(harness.record("-p", program.pid, "-d", 1, binary=public, output="/dev/null", before=[
-        *AS_NOBODY, "--inh-caps=" + caps, "--ambient-caps=" + caps]), 4)
+    more = dict(binary=public, output="/dev/null", before=[*AS_NOBODY, "--inh-caps=" + caps, "--ambient-caps=" + caps])
+    line = harness.one_line(harness.record("-p", program.pid, "-d", 1, **more), 4)
     assert str(python) in line and "CAP_DAC_READ_SEARCH" in line
+    other = target(["/usr/bin/python3"], SPIN)
+    result = harness.record("-p", "%d,%d" % (program.pid, other.pid), "-d", 0.5, "-r", 500, "--json", **more)
+    assert result.status == 0 and str(python) in result.stderr, result
+    assert result.accounts["processes"] == 1 and result.accounts["samples"]["written"] > 0
 
 
 def test_kernel_frames_without_names_are_explained(any_python, target, tmp_path, public):

@@ -16,7 +16,10 @@ struct child {
 
 /* Forks; the child waits before its exec. Signals are passed on to it from here on (cli/stop.h). 0 or -errno. */
 int child__prepare(struct child *c, char **argv, struct err *e);
-/* Lets it go. 0, also when it has ended already; or when it can't be executed 127 (not found) or 126 (not executable) with *e set, or -errno. */
+/*
+ * Lets it go. 0, also when it has ended already; or when it can't be executed 127 (not found) or 126 (not executable) with *e
+ * set; or -errno.
+ */
 int child__go(struct child *c, const char *name, struct err *e);
 /* Whether it has ended; does not wait. */
 int child__poll(struct child *c);

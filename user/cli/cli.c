@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cli/values.h"
 #include "export/text.h"
 
 #define MAX_OPTIONS 64
@@ -42,6 +43,22 @@ const struct command *command__find(const char *word, struct err *e)
 	if (!found)
 		err__set(e, -EINVAL, "'%s' is not a command", word);
 	return found;
+}
+
+/* Says whether it is the beginning of several options' names or of none. */
+static int unknown_long(const struct command *c, const char *word, struct err *e)
+{
+	size_t n = strcspn(word, "=");
+	const char *found = NULL;
+
+	for (const struct cli_option *o = c->options; n > 2 && o && o->name; o++) {
+		if (strncmp(o->name, word + 2, n - 2) != 0)
+			continue;
+		if (found)
+			return err__set(e, -EINVAL, "option '%.*s' could be '--%s' or '--%s'", (int)n, word, found, o->name);
+		found = o->name;
+	}
+	return err__set(e, -EINVAL, "unknown option '%s'", word);
 }
 
 enum { ID_HELP = 0x10000, ID_FIRST_LONG = 0x20000 };
@@ -85,7 +102,7 @@ int cli__parse(const struct command *c, int argc, char **argv, int *rest,
 				return err__set(e, -EINVAL, "unknown option '-%c'", optopt);
 			if (optopt >= ID_FIRST_LONG)
 				return err__set(e, -EINVAL, "option '%s' takes no value", argv[optind - 1]);
-			return err__set(e, -EINVAL, "unknown or ambiguous option '%s'", argv[optind - 1]);
+			return unknown_long(c, argv[optind - 1], e);
 		}
 		err = take(arg, o->id, optarg, e);
 		if (err)
@@ -224,7 +241,5 @@ bool cli__sudo_user(uint32_t *uid, uint32_t *gid)
 
 	if (geteuid() || !user || !group)
 		return false;
-	*uid = (uint32_t)strtoul(user, NULL, 10);
-	*gid = (uint32_t)strtoul(group, NULL, 10);
-	return true;
+	return !values__count(user, 0, UINT32_MAX - 1, uid) && !values__count(group, 0, UINT32_MAX - 1, gid);
 }

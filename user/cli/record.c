@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +26,7 @@ struct run {
 	struct record_opts opts;
 	const struct export_format *format;
 	char *name;                   /* of the file to write; with --rotate, of the present part */
-	struct output *output, *json; /* output: NULL when it can't be opened just now; json: the accounts' file, NULL: none */
+	struct output *output, *json; /* output: NULL when it can't be opened just now; json: the accounts', NULL: standard error */
 	struct child child;
 	struct collect *collect;
 	struct profile *profile;
@@ -69,7 +70,8 @@ static int open_output(struct run *r, struct err *e)
 
 static int open_json(struct run *r, struct err *e)
 {
-	int err = r->opts.json_file ? output__open(r->opts.json_file, &r->json, e) : 0;
+	const char *name = r->opts.json_file ?: r->opts.command ? NULL : "-"; /* a command's standard output is its own */
+	int err = r->opts.json && name ? output__open(name, &r->json, e) : 0;
 
 	if (!err && r->json && output__is_same(r->json, r->output))
 		err = err__set(e, -EINVAL, "-o and --json both name '%s'; name two files", r->opts.json_file);
@@ -297,7 +299,8 @@ static int sample(struct run *r, const char **why, struct err *e)
 		if (err < 0)
 			return err;
 		if (stop__requested()) {
-			*why = "Stopped sampling because Control-C pressed";
+			*why = stop__requested() == SIGINT ? "Stopped sampling because Control-C pressed"
+							   : "Stopped sampling because a signal asked for it";
 			return 0;
 		}
 		if (child__poll(&r->child)) {
@@ -326,9 +329,9 @@ static int write_json(struct run *r, const struct profile_accounts *a, const str
 	m.duration_ns = r->duration_ns;
 	if (!r->opts.native)
 		n = NULL;
-	if (!r->opts.json_file) {
-		accounts__json(a, n, &m, r->written, r->format->name, r->opts.command ? stderr : stdout);
-		return fflush(r->opts.command ? stderr : stdout) ? err__errno(e, -errno, "writing the accounts") : 0;
+	if (!r->json) {
+		accounts__json(a, n, &m, r->written, r->format->name, stderr);
+		return fflush(stderr) ? err__errno(e, -errno, "writing the accounts") : 0;
 	}
 	accounts__json(a, n, &m, r->written, r->format->name, output__file(r->json));
 	return output__commit(take_ptr(r->json), e);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "base/cleanup.h"
@@ -207,6 +208,14 @@ static int take(void *arg, int id, const char *value, struct err *e)
 	}
 }
 
+/* A device or a pipe: what stands beside it is nobody's. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return path && !stat(path, &st) && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode);
+}
+
 int record_opts__parse(const struct command *c, int argc, char **argv, struct record_opts *o, struct err *e)
 {
 	bool to_stdout, filtered;
@@ -237,8 +246,8 @@ int record_opts__parse(const struct command *c, int argc, char **argv, struct re
 	to_stdout = o->show.output && !strcmp(o->show.output, "-");
 	if (o->json && to_stdout && (o->json_file ? !strcmp(o->json_file, "-") : !o->command))
 		return err__set(e, -EINVAL, "--json and -o - both want standard output; use --json=FILE");
-	if (o->rotate_ns && to_stdout)
-		return err__set(e, -EINVAL, "--rotate makes several files: not with -o -");
+	if (o->rotate_ns && (to_stdout || is_special(o->show.output)))
+		return err__set(e, -EINVAL, "--rotate makes several files: not with -o %s", o->show.output);
 	/* several processes need telling apart; one does not */
 	if (o->all || (!o->pids.len && !o->command) || o->pids.len > 1 || o->follow_children)
 		o->show.export.view.process_frames = true;

@@ -71,7 +71,7 @@ static int check_targets(struct collect *c, const struct collect_config *config,
 		struct err why = {0};
 		int err = check_target(c, config, pid, &why);
 
-		if (err && config->pid_count > 1 && (err == -ESRCH || err == -ENOEXEC)) {
+		if (config->pid_count > 1 && (err == -ESRCH || err == -ENOEXEC || err == -EACCES || err == -EPERM)) {
 			if (kernel__is_target(c->kernel, pid)) /* named once */
 				collect__note(c, why.text);
 			kernel__remove_target(c->kernel, pid);
