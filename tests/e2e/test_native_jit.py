@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Native stacks through code that is made at run time: Python's perf trampolines (-X perf), and its JIT where one is built in."""
+"""Native stacks through code that is made at run time: Python's perf trampolines (-X perf, -X perf_jit), and a JIT compiler's."""
 import collections
+import os
+import shutil
 import subprocess
 
 import harness
@@ -25,11 +27,6 @@ main()
 NAMELESS = "[unknown] ([jit])"
 
 
-def has(python, expression):
-    words = [*python.command, "-c", "import sys; sys.exit(not (%s))" % expression]
-    return subprocess.run(words, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
-
-
 def look(ran):
     """Samples, those that are marked, those with code of no name."""
     judged, marked, nameless = 0, collections.Counter(), 0
@@ -43,15 +40,195 @@ def look(ran):
     return judged, marked, nameless
 
 
+@pytest.fixture
+def start(target):
+    """target(), whose processes' files in /tmp are removed."""
+    pids = []
+
+    def run(*args, **more):
+        process = target(*args, **more)
+        pids.append(process.pid)
+        return process
+
+    yield run
+    for pid in pids:
+        forget(pid)
+
+
+def forget(pid):
+    for name in "/tmp/perf-%d.map", "/tmp/jit-%d.dump":
+        if os.path.exists(name % pid):
+            os.unlink(name % pid)
+
+
+WAYS = {"perf": {"PYTHONPERFSUPPORT": "1"}, "perf_jit": {"PYTHON_PERF_JIT_SUPPORT": "1"}}
+
+
+@pytest.fixture(params=WAYS)
+def way(request, every_python):
+    """The environment in which an interpreter makes perf trampolines."""
+    # it comes without them on musl, and without the jitdump before 3.13
+    words = "import os, sys; print(os.getpid(), sys.is_stack_trampoline_active())"
+    ran = subprocess.run([*every_python.command, "-c", words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         env=harness.interpreters.environment(**WAYS[request.param]))
+    pid, active = ran.stdout.decode().split()
+    forget(int(pid))
+    if active != "True":
+        pytest.skip("no trampolines for %s" % request.param)
+    return WAYS[request.param]
+
+
 @pytest.mark.versions((3, 12), (3, 16))
-def test_perf_trampolines(every_python, target, record):
-    """They are found by their names in /tmp/perf-PID.map, and give way to the Python frames that they stand for."""
-    if every_python.root or not has(every_python, "sys.activate_stack_trampoline('perf') or sys.is_stack_trampoline_active()"):
-        pytest.skip("no perf trampolines")
-    process = target(every_python, PROGRAM, env={"PYTHONPERFSUPPORT": "1"})
+def test_perf_trampolines(every_python, way, start, record):
+    """They are found by their names in /tmp/perf-PID.map or /tmp/jit-PID.dump, or by their code while it has not been written to
+    there yet, as Python writes the latter in blocks; and give way to the Python frames that they stand for."""
+    process = start(every_python, PROGRAM, env=way)
     ran = record("-n", "-p", process.pid, "-r", 999, "-d", 2)
     assert ran.status == 0, ran
     judged, marked, nameless = look(ran)
     assert judged > 50 and not nameless, (judged, nameless)
     # in a trampoline's own first instructions there is nothing to go by
     assert sum(marked.values()) <= 0.01 * judged + 3, marked
+
+
+# What makes Python write all that it knows of the functions that have been called: more of them. More than can wait to be written.
+FILLERS = """
+def fill():
+    for i in range(200):
+        exec("def filler%d(): pass\\nfiller%d()" % (i, i))
+"""
+NAMED = FILLERS + """
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+def work():
+    total = 0
+    for i in range(20000):
+        total += i * i % 7
+    return total + fib(12)
+def main():
+    work()
+    fill()
+    ready()
+    while True:
+        work()
+main()
+"""
+
+
+def trampolines(stack, script):
+    """The functions whose trampolines are in a stack."""
+    found = []
+    for label in stack:
+        if label.startswith("py::"):
+            assert label.endswith(":%s ([jit])" % script), stack
+            found.append(label.split(":")[2])
+    return found
+
+
+@pytest.mark.versions((3, 12), (3, 16))
+def test_trampolines_by_name(every_python, way, start, record):
+    """Among all of the interpreter's own frames there is one trampoline for each Python frame, with its name, in the same order."""
+    process = start(every_python, NAMED, env=way)
+    ran = record("--native=all", "-p", process.pid, "-r", 999, "-d", 2)
+    assert ran.status == 0, ran
+    judged = same = 0
+    for stack, count in ran.stacks:
+        if any("truncated" in label for label in stack):
+            continue
+        names = [name for name in harness.names(stack) if name in ("<module>", "main", "work", "fib")]
+        assert names[:2] == ["<module>", "main"], stack
+        judged += count
+        found = trampolines(stack, process.script)
+        same += count if found == names else 0
+        assert found[:len(names)] == names[:len(found)] and abs(len(found) - len(names)) <= 1, stack
+    # the innermost Python frame comes a few instructions after its trampoline
+    assert judged > 50 and same > 0.95 * judged, (judged, same)
+
+
+FORKS = FILLERS + """
+import os
+def spin():
+    total = 0
+    for i in range(20000):
+        total += i * i % 7
+def parents():
+    spin()
+    fill()
+    ready()
+    while True:
+        spin()
+def childs():
+    spin()
+    fill()
+    say(os.getpid())
+    while True:
+        spin()
+spin()
+go, gone = os.pipe()
+if os.fork() == 0:
+    os.read(go, 1)  # the parent has written its file further by then
+    childs()
+fill()
+os.write(gone, b"x")
+parents()
+"""
+
+
+@pytest.mark.versions((3, 13), (3, 16))
+def test_forked_jitdump(every_python, way, start, tmp_path, record):
+    """A child that has been forked writes a jitdump of its own; the remains of its parent's, which it also writes, do no harm."""
+    process = harness.Target(every_python, FORKS, folder=tmp_path, env=way)
+    with process:
+        heard = [process.hear(), process.hear()]
+        child = next(int(word) for word in heard if word != "ready")
+        try:
+            ran = record("--native=all", "-p", process.pid, "-p", child, "-r", 999, "-d", 2)
+        finally:
+            forget(child)
+            forget(process.pid)
+    assert ran.status == 0, ran
+    shares = collections.Counter()
+    for stack, count in ran.stacks:
+        if any("truncated" in label for label in stack):
+            continue
+        who = "parents" if "parents" in harness.names(stack) else "childs"
+        assert who in harness.names(stack), stack
+        named = "py::%s:%s ([jit])" % (who, process.script) in stack and "py::spin:%s ([jit])" % process.script in stack
+        shares[who, named] += count
+    for who in "parents", "childs":
+        assert shares[who, True] > 20 and shares[who, False] <= 0.05 * shares[who, True], shares
+
+
+SCRIPT = """
+function hot(n) { let sum = 0; for (let i = 0; i < n; i++) sum += Math.sqrt(i) % 7; return sum; }
+function around(n) { return hot(n) + hot(n / 2); }
+for (let i = 0; i < 300; i++) around(20000);
+for (let i = 0; i < 300; i++) new Function("return " + i)();  // what waits to be written is written
+console.log("ready");
+for (;;) around(20000);
+"""
+
+
+def test_jitdump_of_node(tmp_path, record):
+    """Another program's, which is in another folder."""
+    node = shutil.which("node")
+    if not node:
+        pytest.skip("no node")
+    (tmp_path / "program.js").write_text(SCRIPT)
+    command = [node, "--perf-prof", "--interpreted-frames-native-stack", str(tmp_path / "program.js")]
+    with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout.readline() == b"ready\n"
+            assert (tmp_path / ("jit-%d.dump" % process.pid)).exists()
+            ran = record("--native=all", "-p", process.pid, "-r", 999, "-d", 2)
+        finally:
+            process.kill()
+    assert ran.status == 0, ran
+    hot = nameless = judged = 0
+    for stack, count in ran.stacks:
+        if not any(label.startswith("JS:") for label in stack):
+            continue  # other threads
+        judged += count
+        nameless += count if NAMELESS in stack else 0
+        hot += count if any(label.startswith("JS:") and "hot " in label for label in stack) else 0
+    assert judged > 50 and hot > 0.8 * judged and nameless <= 0.05 * judged, (judged, hot, nameless)

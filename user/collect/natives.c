@@ -12,7 +12,6 @@
 #include "store/rebuild.h"
 #include "symbolize/kallsyms.h"
 #include "symbolize/native.h"
-#include "symbolize/perfmap.h"
 
 /* The work of a tail-calling evaluator is in other functions: its own is short (some 50 KB in other builds). */
 #define SHORT_EVALUATOR 4096
@@ -112,12 +111,11 @@ static bool is_place(const struct natives *n, const struct frame *f, struct plac
 }
 
 /* Code without a file is a JIT compiler's: what it says of itself is read while the process lives. */
-static int64_t add_jit(struct natives *n, struct space *space, uint64_t addr)
+static int64_t add_jit(struct natives *n, struct space *space, uint64_t addr, uint64_t mapped)
 {
-	struct perfmap *map = space__perfmap(space);
 	const char *name;
 
-	if (!map || perfmap__find(map, addr, &name))
+	if (jitcode__name(space__jitcode(space), addr, mapped, &name))
 		return add_named(n->profile, FRAME_NATIVE, "[unknown]", "[jit]");
 	/* CPython Python/perf_trampoline.c: the Python frame is there already */
 	if (!n->keep_evaluator && !strncmp(name, "py::", 4))
@@ -132,7 +130,7 @@ int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bo
 	if (!map)
 		return add_named(n->profile, FRAME_NATIVE, "[unknown]", NULL);
 	if (!map->binary)
-		return add_jit(n, space, exact ? addr : addr - 1);
+		return add_jit(n, space, exact ? addr : addr - 1, map->start);
 	return add_place(n, &(struct place){.binary = map->binary, .addr = addr - map->bias, .exact = exact});
 }
 

@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <bpf/bpf.h>
 
-#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/vec.h"
@@ -33,8 +30,7 @@ struct space {
 	bool dirty, published;
 	uint32_t in_vain; /* times that the mappings were read anew for an address that lies in none */
 	uint64_t start_ticks; /* of the process */
-	struct perfmap *perfmap; /* NULL: not asked for yet */
-	int root_fd;             /* for that one */
+	struct jitcode *jitcode;
 	struct run run;
 	struct vec(struct code_map) maps; /* by start, without overlap */
 	size_t read;                      /* how many these were when they were read */
@@ -69,9 +65,7 @@ void space__put(struct space *s)
 {
 	if (!s || --s->refs)
 		return;
-	perfmap__free(s->perfmap);
-	if (s->root_fd >= 0)
-		close(s->root_fd);
+	jitcode__free(s->jitcode);
 	vec__free(&s->maps);
 	free(s);
 }
@@ -100,18 +94,9 @@ static struct space *find(const struct spaces *all, uint32_t pid)
 	return known ? (struct space *)(uintptr_t)*known : NULL;
 }
 
-struct perfmap *space__perfmap(struct space *s)
+struct jitcode *space__jitcode(struct space *s)
 {
-	struct proc_status status = {.ns_pid = (pid_t)s->pid};
-	char path[64];
-
-	if (s->perfmap)
-		return s->perfmap;
-	proc__status((pid_t)s->pid, &status);
-	snprintf(path, sizeof(path), "/proc/%u/root", s->pid);
-	s->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	s->perfmap = perfmap__new(s->root_fd, status.ns_pid, status.uid, proc__start_second(s->start_ticks));
-	return s->perfmap;
+	return s->jitcode;
 }
 
 /* ---- runs of the kernel's mappings */
@@ -299,6 +284,8 @@ static int add_mapping(struct spaces *all, struct space *s, const struct proc_ma
 
 	if (!strcmp(map->path, "[vsyscall]"))
 		return 0;
+	if (jitcode__on_map(s->jitcode, map))
+		return 0;
 	err = binaries__get(all->binaries, (pid_t)s->pid, map, &m.binary);
 	if (err == -ENOMEM)
 		return err;
@@ -354,10 +341,10 @@ int spaces__load(struct spaces *all, uint32_t pid)
 	if (!s)
 		return -ENOMEM;
 	s->refs = 1;
-	s->root_fd = -1;
 	s->pid = pid;
 	s->start_ticks = stat.start_ticks;
-	err = read_mappings(all, s);
+	s->jitcode = jitcode__new(pid, stat.start_ticks);
+	err = s->jitcode ? read_mappings(all, s) : -ENOMEM;
 	if (!err)
 		err = hmap__put(&all->by_pid, pid, (uintptr_t)s);
 	if (err) {

@@ -12,10 +12,10 @@
 
 #include "base/err.h"
 #include "collect/binaries.h"
+#include "collect/jitcode.h"
 #include "collect/kernel.h"
 #include "collect/sideband.h"
 #include "collect/unwinds.h"
-#include "symbolize/perfmap.h"
 
 /* One program in one process. Whoever has been given one holds it until space__put, also when the process has ended. */
 struct space;
@@ -57,7 +57,7 @@ void space__put(struct space *s); /* NULL is fine */
 bool spaces__look_again(struct spaces *all, struct space *s);
 /* What is mapped at an address, or NULL. Valid until the next call to spaces. */
 const struct code_map *space__find(const struct space *s, uint64_t addr);
-/* What the process says of code that has no file; NULL when out of memory. */
-struct perfmap *space__perfmap(struct space *s);
+/* What the process says of code that has no file. It goes with the space. */
+struct jitcode *space__jitcode(struct space *s);
 
 #endif

@@ -10,24 +10,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/str.h"
-#include "base/vec.h"
+#include "symbolize/jittable.h"
 #include "sys/inroot.h"
 
-#define MAX_ENTRIES (1u << 20)
-#define MAX_NAMES   (64u << 20) /* bytes of them all */
-#define MAX_NAME    1024        /* longer ones are cut */
-#define MAX_OVERLAP 64          /* entries at one address that are looked at */
-#define NONE        UINT32_MAX
-#define PART        (64u << 10)
+#define PART        65536
 #define CLOCK_SLACK 2 /* s: neither start times nor the clock are that exact */
-
-struct entry {
-	uint64_t start, end;
-	uint32_t name;   /* where it begins in names */
-	uint32_t number; /* counts up: the later one of two that overlap counts */
-	uint32_t outer;  /* the nearest one before it that has not ended where it starts */
-};
 
 struct perfmap {
 	int root_fd;
@@ -36,11 +23,7 @@ struct perfmap {
 	int64_t started; /* s */
 	int fd;         /* of the map, -1: not open */
 	uint64_t taken; /* bytes of it, whole lines */
-	uint32_t count; /* of entries in the file */
-	bool full;
-	bool sorted;
-	struct vec(struct entry) entries;
-	struct str names;
+	struct jittable table;
 };
 
 struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid, int64_t started)
@@ -62,16 +45,15 @@ void perfmap__free(struct perfmap *m)
 	if (!m)
 		return;
 	cleanup__close(&m->fd);
-	vec__free(&m->entries);
-	str__free(&m->names);
+	jittable__free(&m->table);
 	free(m);
 }
 
 /*
- * Opens a file of /tmp of which the process could be the author. Everybody may write there: the last component is
+ * Opens the file, when the process could be its author. Everybody may write there: the last component is
  * not followed, and who owns it decides. O_PATH first, so that a FIFO is not even opened.
  */
-static int open_own(const struct perfmap *m, const char *format)
+static int open_own(const struct perfmap *m)
 {
 	_cleanup_close_ int tmp = inroot__open(m->root_fd, "/tmp"), probe = -1;
 	char name[64], again[64];
@@ -80,7 +62,7 @@ static int open_own(const struct perfmap *m, const char *format)
 
 	if (tmp < 0)
 		return tmp;
-	snprintf(name, sizeof(name), format, (int)m->ns_pid);
+	snprintf(name, sizeof(name), "perf-%d.map", (int)m->ns_pid);
 	probe = openat(tmp, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (probe < 0 || fstat(probe, &st) < 0)
 		return -errno;
@@ -113,27 +95,15 @@ static const char *take_hex(const char *at, const char *end, uint64_t *value)
 
 static int take_line(struct perfmap *m, const char *line, const char *end)
 {
-	struct entry entry = {.number = m->count};
-	size_t before = m->names.len, n;
-	const char *at = take_hex(line, end, &entry.start);
-	uint64_t size;
+	uint64_t start, size;
+	const char *at = take_hex(line, end, &start);
+	int added;
 
 	at = at ? take_hex(at, end, &size) : NULL;
-	if (!at || at == end || !size || size > UINT64_MAX - entry.start)
+	if (!at || at == end)
 		return 0;
-	entry.end = entry.start + size;
-	n = (size_t)(end - at) < MAX_NAME ? (size_t)(end - at) : MAX_NAME;
-	if (m->entries.len >= MAX_ENTRIES || before + n + 1 > MAX_NAMES) {
-		m->full = true;
-		return 0;
-	}
-	entry.name = (uint32_t)before;
-	if (str__add(&m->names, at, n))
-		return -ENOMEM;
-	str__make_plain(&m->names, before);
-	m->sorted = false;
-	m->count++;
-	return str__addc(&m->names, '\0') || vec__push(&m->entries, entry) ? -ENOMEM : 0;
+	added = jittable__add(&m->table, start, size, at, (size_t)(end - at));
+	return added < 0 ? added : 0;
 }
 
 /* The whole lines of a part of the file. Returns how many bytes they are, or -ENOMEM. */
@@ -141,7 +111,7 @@ static ssize_t take_lines(struct perfmap *m, const char *part, size_t n)
 {
 	const char *line = part, *end;
 
-	while (!m->full && (end = memchr(line, '\n', n - (size_t)(line - part)))) {
+	while (!m->table.full && (end = memchr(line, '\n', n - (size_t)(line - part)))) {
 		int err = take_line(m, line, end);
 
 		if (err)
@@ -157,10 +127,10 @@ static int refresh(struct perfmap *m)
 	_cleanup_free_ char *part = NULL;
 	struct stat st;
 
-	if (m->full)
+	if (m->table.full)
 		return 0;
 	if (m->fd < 0) {
-		m->fd = open_own(m, "perf-%d.map");
+		m->fd = open_own(m);
 		if (m->fd < 0)
 			return 0;
 	}
@@ -170,7 +140,7 @@ static int refresh(struct perfmap *m)
 	if (!part)
 		return -ENOMEM;
 	/* no further than it reached now: who keeps writing does not keep us here */
-	while (m->taken < (uint64_t)st.st_size && !m->full) {
+	while (m->taken < (uint64_t)st.st_size && !m->table.full) {
 		ssize_t got = pread(m->fd, part, PART, (off_t)m->taken), used;
 
 		if (got < 0 && errno == EINTR)
@@ -189,77 +159,9 @@ static int refresh(struct perfmap *m)
 	return 0;
 }
 
-static int by_start(const void *a, const void *b)
-{
-	const struct entry *x = a, *y = b;
-
-	if (x->start != y->start)
-		return x->start < y->start ? -1 : 1;
-	return x->number < y->number ? -1 : x->number > y->number;
-}
-
-/* Sorts the entries and links those that overlap. */
-static int settle(struct perfmap *m)
-{
-	struct vec(uint32_t) open = {0};
-	int err = 0;
-
-	if (m->sorted || !m->entries.len)
-		return 0;
-	qsort(m->entries.data, m->entries.len, sizeof(struct entry), by_start);
-	for (size_t i = 0; i < m->entries.len && !err; i++) {
-		struct entry *e = &m->entries.data[i];
-
-		while (open.len && m->entries.data[open.data[open.len - 1]].end <= e->start)
-			open.len--;
-		e->outer = open.len ? open.data[open.len - 1] : NONE;
-		err = vec__push(&open, (uint32_t)i);
-	}
-	vec__free(&open);
-	m->sorted = !err;
-	return err;
-}
-
-/* The latest that has the address. */
-static const struct entry *find(const struct perfmap *m, uint64_t addr)
-{
-	size_t low = vec__count_first(&m->entries, it, it->start <= addr);
-	const struct entry *best = NULL;
-	uint32_t at = low ? (uint32_t)low - 1 : NONE;
-	for (int i = 0; i < MAX_OVERLAP && at != NONE; i++, at = m->entries.data[at].outer) {
-		const struct entry *e = &m->entries.data[at];
-
-		if (addr < e->end && (!best || e->number > best->number))
-			best = e;
-	}
-	return best;
-}
-
 int perfmap__find(struct perfmap *m, uint64_t addr, const char **name)
 {
-	const struct entry *e;
 	int err = refresh(m);
 
-	if (!err)
-		err = settle(m);
-	if (err)
-		return err;
-	e = find(m, addr);
-	if (!e)
-		return -ENOENT;
-	*name = m->names.data + e->name;
-	return 0;
-}
-
-bool perfmap__has_jitdump(const struct perfmap *m)
-{
-	int fd = open_own(m, "jit-%d.dump");
-	uint32_t magic = 0;
-	bool is_one;
-
-	if (fd < 0)
-		return false;
-	is_one = pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) && magic == 0x4a695444; /* "JiTD" */
-	close(fd);
-	return is_one;
+	return err ? err : jittable__find(&m->table, addr, name);
 }

@@ -7,8 +7,6 @@
 #ifndef PYBPF_PERFMAP_H
 #define PYBPF_PERFMAP_H
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -27,11 +25,5 @@ void perfmap__free(struct perfmap *m); /* NULL is fine */
  * where it may have grown since; of entries that overlap the later one counts.
  */
 int perfmap__find(struct perfmap *m, uint64_t addr, const char **name);
-
-/*
- * Whether the process writes a jitdump (/tmp/jit-PID.dump, tools/perf/Documentation/jitdump-specification.txt; Python's
- * -X perf_jit) instead, which is not read.
- */
-bool perfmap__has_jitdump(const struct perfmap *m);
 
 #endif
