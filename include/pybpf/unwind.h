@@ -57,10 +57,11 @@ enum unwind_flag {
 	 * address is looked up as it is.
 	 */
 	UNWIND_SIGNAL_FRAME = 1 << 0,
-	UNWIND_RA_SIGNED = 1 << 1, /* the return address carries a pointer authentication code (arm64): mask it */
-	UNWIND_RA_AT_SP = 1 << 2,  /* RA = *(SP + ra_off): signal frames, and frames of more than 32 KB (arm64) */
+	UNWIND_RA_SIGNED = 1 << 1,  /* the return address carries a pointer authentication code (arm64): mask it */
+	UNWIND_RA_AT_SP = 1 << 2,   /* RA = *(SP + ra_off): signal frames, and frames of more than 32 KB (arm64) */
 	UNWIND_BX_SAVED = 1 << 3,   /* the caller's rbx = *(CFA + bx_off); without it as it is */
 	UNWIND_BX_UNKNOWN = 1 << 4, /* the caller's rbx: lost, or elsewhere */
+	UNWIND_FORKS = 1 << 5,      /* in a child whose stack is new, with rax 0, the outermost frame (x86-64) */
 };
 
 /* ra_off: the return address is still in the link register (arm64), or in rcx (x86-64, where libgcc lands) */

@@ -112,6 +112,8 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 		return PYBPF_NATIVE_REFUSED;
 	if (rule->cfa == UNWIND_LANDING)
 		return unwind__land(r, rule, m);
+	if (rule->flags & UNWIND_FORKS && r->innermost && !words[0])
+		return PYBPF_NO_PYTHON;
 	if (unwind__cfa(r, words, rule, m, &cfa))
 		return PYBPF_NATIVE_FAULT;
 	/*
@@ -152,6 +154,14 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 #define UNWIND_TRAMPOLINE      0x00c308c48348d1ffull
 #define UNWIND_TRAMPOLINE_MASK 0x00ffffffffffffffull
 
+/*
+ * libffi's closures, by which C calls Python functions of ctypes (3.4, src/x86/ffi64.c, `trampoline`): endbr64;
+ * lea -11(%rip), %r10; jmp *7(%rip); nopl. The eight bytes at each of the three: none of them touches the stack.
+ */
+#define UNWIND_CLOSURE_ENDBR 0xf5158d4cfa1e0ff3ull
+#define UNWIND_CLOSURE_LEA   0xfffffffff5158d4cull
+#define UNWIND_CLOSURE_JMP   0x1f0f0000000725ffull
+
 #if defined(__TARGET_ARCH_x86) || defined(__x86_64__)
 #define UNWIND_RET 0xc3 /* ret, which takes its address from the top of the stack */
 #else
@@ -159,15 +169,18 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 #endif
 
 /*
- * Code without a table may be about to return, or be a known trampoline, or keep frame pointers, as that of JIT compilers does: that
- * is an educated guess. True with the return address, which must lie in code, when the frame pointer points a little way up the stack.
+ * Code without a table may be about to return, or be a known trampoline or closure, or keep frame pointers, as that of
+ * JIT compilers does: that is an educated guess. True with the return address, which must lie in code, when the frame
+ * pointer points a little way up the stack.
  */
 static __always_inline bool unwind__without_table(const struct unwind_regs *r, UNWIND_MEMORY *m, __u64 *pc,
 						     struct unwind_rule *rule)
 {
 	__u64 code;
 
-	if (!r->inexact && !unwind__word(m, r->pc, &code) && (code & 0xff) == UNWIND_RET) {
+	if (!r->inexact && !unwind__word(m, r->pc, &code) &&
+	    ((code & 0xff) == UNWIND_RET || code == UNWIND_CLOSURE_ENDBR || code == UNWIND_CLOSURE_LEA ||
+	     code == UNWIND_CLOSURE_JMP)) {
 		*rule = (struct unwind_rule){.cfa = UNWIND_SP, .cfa_off = 8, .ra_off = -8};
 		return !unwind__word(m, r->sp, pc);
 	}

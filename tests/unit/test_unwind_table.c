@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "unwind_frame.h"
 
 #define ENTRY  RULE(.cfa = UNWIND_SP, .cfa_off = 8)
@@ -253,6 +254,48 @@ static void test_symbols(void **state)
 	}
 }
 
+/* glibc's clone: two entries, and between them what a parent and a child run. */
+static void test_forks(void **state)
+{
+	/* mov %eax; syscall, test %rax, jl, je, ret; xor %ebp, ... */
+	static const uint8_t code[] = {0xb8, 0x38, 0,    0,    0,    0x0f, 0x05, 0x48, 0x85,
+				       0xc0, 0x7c, 0x18, 0x74, 0x01, 0xc3, 0x31, 0xed};
+	static const struct {
+		size_t at; /* a byte is another one */
+		uint8_t byte, moved, size;
+	} other[] = {
+		{6, 0x0b, 8, 10},  /* no system call */
+		{10, 0x50, 8, 10}, /* a push */
+		{0, 0xb8, 16, 10}, /* the return address is elsewhere */
+		{15, 0xc3, 8, 11}, /* what comes next is another function's */
+	};
+	uint8_t changed[sizeof(code)];
+
+	(void)state;
+	for (size_t i = 0; i <= ARRAY_SIZE(other); i++) {
+		bool is_one = i == ARRAY_SIZE(other);
+		struct frame f = {.image = {.code = changed, .code_size = sizeof(code)}};
+		uint64_t hole = IMAGE_CODE + 5, next = is_one ? hole + 10 : hole + other[i].size;
+		struct unwind_table *t;
+
+		memcpy(changed, code, sizeof(code));
+		if (!is_one)
+			changed[other[i].at] = other[i].byte;
+		frame__usual_cie(&f);
+		if (is_one || other[i].moved == 8)
+			frame__function(&f, IMAGE_CODE, 5, NOTHING);
+		else
+			frame__function(&f, IMAGE_CODE, 5, BYTES(0x0e, 16));
+		frame__function(&f, next, 2, NOTHING);
+		t = frame__table(&f);
+		for (uint64_t at = hole; at < next; at++)
+			table__expect(t, at,
+				      is_one ? RULE(.cfa = UNWIND_SP, .cfa_off = 8, .flags = UNWIND_FORKS) : NO_RULE);
+		table__expect(t, next, ENTRY);
+		unwind_table__free(t);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -264,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_fini),
 		cmocka_unit_test(test_linker),
 		cmocka_unit_test(test_symbols),
+		cmocka_unit_test(test_forks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

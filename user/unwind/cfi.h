@@ -140,6 +140,8 @@ struct cfi {
 int cfi__read(struct elf *elf, struct cfi *cfi, struct err *e);
 /* Finds the functions of executable code in the sections, in their order. Likewise. */
 int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e);
+/* Does a function's entry say that CFA is where it was at its start, throughout? (x86-64) */
+bool cfi__moves_nothing(const struct cfi *cfi, const struct cfi_fde *f);
 void cfi__free(struct cfi *cfi);
 
 /* Runs the instructions of a CIE, for c->start. True when they make sense. */

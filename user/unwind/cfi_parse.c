@@ -313,3 +313,15 @@ void cfi__free(struct cfi *cfi)
 	vec__free(&cfi->cies);
 	vec__free(&cfi->fdes);
 }
+
+bool cfi__moves_nothing(const struct cfi *cfi, const struct cfi_fde *f)
+{
+	const struct cfi_cie *cie = &cfi->cies.data[f->cie];
+
+	if (cie->bad || cie->start.cfa != CFI_CFA_REG || cie->start.cfa_reg != cfi->arch->sp || cie->start.cfa_off != 8)
+		return false;
+	for (uint32_t i = 0; i < f->length; i++)
+		if (f->instructions[i]) /* DW_CFA_nop */
+			return false;
+	return true;
+}

@@ -14,7 +14,7 @@ struct unwind_source {
 	struct cfi cfi; /* the sections only */
 	struct filler fillers[MAX_FILLERS];
 	size_t nfillers;
-	filler_list followed; /* what gaps__follow found, once compiled */
+	filler_list followed; /* what gaps__follow and forks__find found, once compiled */
 	filler_list untold;   /* what untold__follow found, likewise */
 	code_ranges code;     /* that the table depends on, likewise */
 };

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/hash.h"
+#include "unwind/forks.h"
 #include "unwind/landing_x86.h"
 #include "unwind/source.h"
 
@@ -350,6 +351,8 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 		return err;
 	sort_functions(cfi);
 	err = gaps__follow(source->elf, cfi, &source->followed, &source->code);
+	if (!err)
+		err = forks__find(source->elf, cfi, &source->followed, &source->code);
 	if (!err)
 		err = untold__follow(source->elf, cfi, &source->untold, &source->code);
 	if (err)

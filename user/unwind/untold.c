@@ -11,19 +11,6 @@
 #define HEAD     8
 #define MAX_CODE (1 << 20) /* bytes that are followed in all; the five have 40 KB */
 
-/* Does its entry say that CFA is where it was at its start, throughout? */
-static bool moves_nothing(const struct cfi *cfi, const struct cfi_fde *f)
-{
-	const struct cfi_cie *cie = &cfi->cies.data[f->cie];
-
-	if (cie->bad || cie->start.cfa != CFI_CFA_REG || cie->start.cfa_reg != cfi->arch->sp || cie->start.cfa_off != 8)
-		return false;
-	for (uint32_t i = 0; i < f->length; i++)
-		if (f->instructions[i]) /* DW_CFA_nop */
-			return false;
-	return true;
-}
-
 /* push, or sub of a constant from rsp */
 static bool begins_with_push(const uint8_t head[HEAD])
 {
@@ -81,7 +68,8 @@ int untold__follow(struct elf *elf, struct cfi *cfi, filler_list *out, code_rang
 		uint8_t head[HEAD];
 		size_t n;
 
-		if (f->end - f->start < LEAST || !moves_nothing(cfi, f) || elf__read_address(elf, f->start, head, HEAD))
+		if (f->end - f->start < LEAST || !cfi__moves_nothing(cfi, f) ||
+		    elf__read_address(elf, f->start, head, HEAD))
 			continue;
 		err = vec__push(code, (struct code_range){f->start, f->start + HEAD});
 		if (err || !begins_with_push(head))
