@@ -7,6 +7,8 @@ between, and nothing in between where Python calls Python; and the ways that it 
 import re
 
 import harness
+import merge_hooks
+import merge_slots
 
 # way -> what of C stands between its two Python functions, outermost first; each is a choice of names: of functions
 # (the compiler may inline some: those here are called through pointers), of modules (@), of libraries' Python
@@ -51,7 +53,7 @@ BETWEEN = {
     "context": [{"context_run"}],
     "factory": [{"defdict_missing"}],
     "lru": [{"infinite_lru_cache_wrapper", "lru_cache_call"}],
-    "io": [{"_bufferedreader_raw_read"}],
+    "io": [{"_bufferedreader_raw_read", "_bufferedreader_fill_buffer"}],
     "pickle": [{"_pickle_loads", "load_build", "@_pickle"}],
     "class": [{"builtin___build_class__"}],
     "codec": [{"unicode_decode_call_errorhandler_writer", "PyUnicode_DecodeASCII", "unicode_decode_call_errorhandler"}],
@@ -84,11 +86,22 @@ CALLS = {  # function of the program -> those that it calls
     "main": {"go"}, "__del__": {"in_del"}, "__eq__": {"in_eq"}, "__init__": {"go"}, "__radd__": {"go"},
     "in_ring": {"main"}, "in_gevent": {"main"}, "in_task": {"outer"}, "outer": {"inner"}, "inner": {"go"},
     "<module>": {"go", "main", "make_ring", "in_task"},
+    "find_spec": {"take"}, "in_gc": {"go", "take"}, "in_monitor": {"go", "take"}, "in_search": {"go", "take"},
 }
-CALLS.update((name, {"go"}) for name in INNER.values() if name not in CALLS)
+for more in merge_slots, merge_hooks:
+    BETWEEN.update(more.BETWEEN)
+    INNER.update(more.INNER)
+    MAKING |= more.MAKING
+    INLINED.update(more.INLINED)
+    MAYBE_INSIDE |= more.MAYBE_INSIDE
+    GENERATORS |= more.GENERATORS
+for name in INNER.values():
+    CALLS.setdefault(name, set()).add("go")
 # functions that a stack may begin with -> what of C is the root of it (None: the thread's beginning)
 ROOTS = {"<module>": None, "main": None, "make_ring": None, "in_greenlet": "_greenlet", "in_ring": "_greenlet",
          "in_gevent": "_greenlet"}
+ROOTS.update(merge_hooks.ROOTS)
+APART = {"greenlet"} | merge_hooks.APART
 
 PYTHON = re.compile(r"(?:.*\.)?(\S+) \((.*\.py|<frozen .*>)(?::\d+)?\)")
 NATIVE = re.compile(r"(.*) \((\S+)\)")
@@ -97,6 +110,7 @@ EVALUATORS = re.compile(r"_PyEval_EvalFrameDefault|_TAIL_CALL_|_PyEval_EvalFrame
 
 
 MISMATCH = "[truncated: native_mismatch]"
+EXITING = "[exiting]"
 
 
 def is_cut(label):
@@ -140,17 +154,18 @@ class Judge:
         self.version = python.version
         self.named = not python.kinds & {"stripped", "standalone"}
         self.greenlets = any("greenlet" in ways for ways in paths.values())
+        self.threads = any(merge_hooks.APART & set(ways) for ways in paths.values())
         self.paths = {number: self._segments(ways) for number, ways in paths.items()}
         self.prefixes = {segment[:n] for segments in self.paths.values() for segment in segments
                          for n in range(len(segment) + 1)}
 
     @staticmethod
     def _segments(ways):
-        """A greenlet has a stack of its own."""
+        """A greenlet or a thread has a stack of its own."""
         segments = [[]]
         for way in ways:
             segments[-1].append(way)
-            if way == "greenlet":
+            if way in APART:
                 segments.append([])
         return [tuple(segment) for segment in segments]
 
@@ -158,6 +173,8 @@ class Judge:
         if callee != INNER.get(way, "in_" + way):
             return None if (way, callee) in MAKING else "calls %s" % callee
         if not gap and self.version >= INLINED.get(way, (4,)):
+            return None
+        if not gap and not self.named and way in merge_hooks.INSIDE:
             return None
         if not gap and self.version >= (3, 11) and way in GENERATORS and innermost:
             return None
@@ -211,6 +228,12 @@ class Judge:
             return "has greenlets below its root"
         return None
 
+    def _is_end(self, stack):
+        """May it be of a greenlet or thread that begins or ends?"""
+        if self.threads and (is_cut(stack[0]) or words(stack[0]) & {"clone", "clone3", "@libc"}):
+            return True
+        return any("@_greenlet" in words(label) for label in stack) or (self.greenlets and any(map(is_cut, stack)))
+
     def fault(self, stack):
         """What is wrong with a stack, or None."""
         before, steps = split(stack)
@@ -220,9 +243,7 @@ class Judge:
         if any(EVALUATORS.match(label) for label in stack):
             return "has the evaluator in it"
         if not steps:
-            # a greenlet begins and ends
-            apart = any("@_greenlet" in words(label) for label in stack) or (self.greenlets and any(map(is_cut, stack)))
-            return None if apart else "no Python"
+            return None if self._is_end(stack) else "no Python"
         wrong = self._root_fault(before, steps[0][0], cut)
         if wrong:
             return wrong

@@ -2,7 +2,7 @@
 """Parts of merge_programs.py: ways from Python into C and back that lead through the standard library."""
 
 WAYS = r'''
-import codecs, collections, heapq, io, itertools, json, operator, pickle, signal, weakref
+import codecs, collections, heapq, io, itertools, json, operator, signal, weakref
 try:
     import contextvars # from 3.7 on
 except ImportError:
@@ -11,6 +11,10 @@ try:
     import pyexpat
 except ImportError:
     pyexpat = None
+try:
+    import pickle
+except ImportError: # a program without dynamic symbols
+    pickle = None
 try:
     import sqlite3
 except ImportError:
@@ -193,10 +197,11 @@ class Pickled:
     def __reduce__(self):
         return Pickled, (), 1
 
-def through_pickle(path):
-    keep(path)
-    pickle.loads(PICKLE)
-PICKLE = pickle.dumps(Pickled())
+if pickle:
+    def through_pickle(path):
+        keep(path)
+        pickle.loads(PICKLE)
+    PICKLE = pickle.dumps(Pickled())
 
 def through_class(path):
     class in_class:
@@ -223,10 +228,17 @@ def through_signal(path):
     for _ in (1, 2): # some versions handle it when they jump back
         pass
 
+WAYS.update(thread=through_thread, raw=through_raw)
 others = some(1) + some(3, 20, 40)
+del WAYS["thread"], WAYS["raw"]
+for alone in "atexit", "import", "warning", "gc", "gcdel", "gcref":
+    WAYS[alone] = globals()["through_" + alone]
 if hasattr(signal, "raise_signal"): # from 3.8 on
-    signal.signal(signal.SIGUSR1, in_signal)
-    WAYS["signal"] = through_signal
+    try:
+        signal.signal(signal.SIGUSR1, in_signal)
+        WAYS["signal"] = through_signal
+    except ValueError: # Python on another thread than the process's first
+        pass
 paths = some(2) + some(4, 20, 40)
 threading.Thread(target=main, args=(others,), daemon=True).start()
 tell_paths()

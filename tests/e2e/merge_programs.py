@@ -6,7 +6,9 @@ end is a function burn_N of its own. Once it is ready a program says what its pa
 way first, and `end`. LIBRARY goes through many ways of the standard library, also through many in one stack
 (merge_library.py); MODULES goes through modules from PyPI as well, those that the interpreter has.
 """
+import merge_hooks
 import merge_library
+import merge_slots
 
 _WAYS = r'''
 import functools, re, sys, threading
@@ -317,7 +319,8 @@ LOOP.run_until_complete(all_tasks())
 '''
 
 PLAIN = _WAYS + _PATHS + _THREADS
-LIBRARY = _WAYS + merge_library.WAYS + _PATHS + merge_library.SIGNALS
+LIBRARY = (_WAYS + merge_library.WAYS + merge_slots.WAYS + merge_hooks.WAYS + _PATHS + merge_hooks.THREADS + merge_hooks.ALONE
+           + merge_library.SIGNALS)
 MODULES = _WAYS + _MODULES + _GREENLET + _PATHS + _THREADS
 # pybind11 knows threads, but not greenlets: switching inside of its calls ends in std::terminate.
 _MODULES_APART = _MODULES.replace('try_import("iminuit")', "None")

@@ -12,7 +12,7 @@ import subprocess
 import harness
 import merge_programs
 import pytest
-from merge_judge import MISMATCH, Judge, is_cut, split
+from merge_judge import EXITING, MISMATCH, Judge, is_cut, split
 
 SAMPLES = int(os.environ.get("PYBPF_MERGE_SAMPLES", "1000"))
 RATE = 5000
@@ -106,11 +106,12 @@ def judge_samples(python, program, record, summary):
     lines = ["%d x %s:\n    %s" % (n, why, "\n    ".join(stack)) for (why, stack), n in wrong.most_common(SHOWN)]
     assert not wrong, "%d of %d: %s\n%s" % (sum(wrong.values()), judged, dict(whys), "\n".join(lines))
     assert judged > SAMPLES / 4
-    # ctypes' closures and the JIT's code are without unwind information, musl's C library is, too
+    # the JIT's code is without unwind information, musl's C library is, too
     switches = marked.pop(MISMATCH, 0)
     assert switches <= judged * 0.4  # these programs do little else
+    assert marked.pop(EXITING, 0) <= judged * 0.02  # a thread's last time in the kernel, without a stack
     if not python.kinds & {"jit", "musl"}:
-        assert sum(marked.values()) <= judged * 0.01, marked
+        assert sum(marked.values()) <= 3 + judged * 0.001, marked
 
 
 @pytest.mark.parametrize("interpreter", pythons(), ids=name_of)
@@ -132,5 +133,7 @@ PROGRAMS = {
 @pytest.mark.parametrize("interpreter", few(), ids=name_of)
 def test_order_through_modules(interpreter, which, target, record, record_property):
     text, needed = PROGRAMS[which]
+    if which == "uvloop" and "thread" in interpreter.kinds and interpreter.version < (3, 12):
+        pytest.skip("uvloop runs on the process's first thread only")
     env = environment(interpreter, needed) if needed is not None else None
     judge_samples(interpreter, target(interpreter, text, env=env), record, record_property)
