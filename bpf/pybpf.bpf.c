@@ -262,14 +262,11 @@ static __always_inline int sample__python(struct scratch *s, const __u64 *regs, 
 	__s64 slot = p->slot[0];
 	__u64 sp = s->lay.tstate_cframe ? task__user_sp(regs) : 0, tp = task->thread_pointer;
 	__u64 current = 0, held = slot ? tstate__holder(s, p, &s->lay, tp, sp, &current) : 0, tstate = held;
-	__u64 last = s->lay.tstate_status ? tstate__last_own(s, id) : 0;
 	int outcome = PYBPF_OK;
 
 	if (tstate) {
 		tstate = tstate__holding(s, regs, task, id, held, cpu);
 		outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;
-	} else if (last && !tstate__read(s, &s->lay, last) && tstate__is_bound(s, &s->lay, tp)) {
-		tstate = last; /* most samples from 3.12 on: a read less */
 	} else {
 		outcome = tstate__find(p, &s->lay, tp, &tstate);
 		if (p->slot[0] != slot) { /* for the first time, and user space waits for it: the GIL's holder comes later */
@@ -283,8 +280,6 @@ static __always_inline int sample__python(struct scratch *s, const __u64 *regs, 
 			outcome = PYBPF_NO_PYTHON;
 		if (outcome == PYBPF_OK && tstate__read(s, &s->lay, tstate))
 			outcome = PYBPF_TSTATE_FAULT;
-		if (s->lay.tstate_status && !(p->flags & PROC_LISTED))
-			tstate__keep_own(s, id, tstate);
 		if (outcome == PYBPF_OK && s->lay.runtime_current && !held) {
 			tstate = tstate__waiting(s, regs, task, id, tstate, current, sp, cpu);
 			outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;

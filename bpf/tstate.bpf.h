@@ -95,16 +95,10 @@ static __always_inline int tstate__resolve_got(struct proc_info *proc, __u64 tp)
 	return PYBPF_OK;
 }
 
-/* Where in a thread state begins what is read of it at once. */
-static __always_inline __u32 tstate__start(const struct py_layout *lay)
-{
-	return lay->tstate_status ? lay->tstate_status : lay->tstate_frame;
-}
-
-/* Where in what is read at once of a thread state a member lies. */
+/* Where in what is read at once of a thread state, from its frame on, a member lies. */
 static __always_inline __u32 tstate__at(const struct py_layout *lay, __u32 member)
 {
-	return member - tstate__start(lay);
+	return member - lay->tstate_frame;
 }
 
 /* Whether the data stack's chunk is read with the frame; with _PyCFrames its top and limit as well, and their root. */
@@ -117,12 +111,12 @@ static __always_inline bool tstate__has_chunk(const struct py_layout *lay)
 /* How many bytes of a thread state are read at once: whatever a walk needs, up to TSTATE_WINDOW. */
 static __always_inline __u32 tstate__span(const struct py_layout *lay)
 {
-	__u32 span = tstate__at(lay, lay->tstate_frame) + 8, thread;
+	__u32 span = 8, thread;
 
 	if (tstate__has_chunk(lay))
 		span = tstate__at(lay, lay->tstate_chunk) + (lay->flags & PY_LAYOUT_CFRAME ? 24 + CFRAME_ROOT : 8);
 	thread = tstate__at(lay, lay->tstate_thread_id);
-	if ((lay->runtime_current || lay->tstate_status) && thread <= TSTATE_WINDOW - 8 && span < thread + 8)
+	if (lay->runtime_current && thread <= TSTATE_WINDOW - 8 && span < thread + 8)
 		span = thread + 8;
 	return span;
 }
@@ -130,7 +124,7 @@ static __always_inline __u32 tstate__span(const struct py_layout *lay)
 /* Reads what a walk needs of a thread state to the start of s->buf. 0 or -EFAULT. */
 static __always_inline int tstate__read(struct scratch *s, const struct py_layout *lay, __u64 tstate)
 {
-	__u64 span = tstate__span(lay), from = tstate + tstate__start(lay);
+	__u64 span = tstate__span(lay), from = tstate + lay->tstate_frame;
 
 	/* for the verifier, which in 5.10 forgets the limits of what is spilled */
 	asm volatile("" : "+r"(span), "+r"(from));
@@ -178,18 +172,6 @@ static __always_inline __u64 tstate__holder(struct scratch *s, const struct proc
 		return 0;
 	*holder = current;
 	return !tstate__read(s, lay, current) && tstate__is_here(s, lay, tp, sp) ? current : 0;
-}
-
-/*
- * From 3.12 on: is what is in s->buf what tstate__find would find in this thread? Such a state has a mark, which goes before
- * another one takes its place or the state is freed (Python/pystate.c, bind_gilstate_tstate, unbind_gilstate_tstate).
- */
-static __always_inline bool tstate__is_bound(const struct scratch *s, const struct py_layout *lay, __u64 tp)
-{
-	if (tstate__at(lay, lay->tstate_thread_id) > TSTATE_WINDOW - 8)
-		return false;
-	return tstate__u64(s, lay, lay->tstate_status) & PY_STATUS_BOUND_GILSTATE && tp &&
-	       tstate__u64(s, lay, lay->tstate_thread_id) == tp;
 }
 
 /*

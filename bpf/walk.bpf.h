@@ -201,7 +201,7 @@ done:
 static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const __u64 cframe[2], const __u64 chunk[3])
 {
 	__u64 frame = cframe[0], before = cframe[1], at = before + s->lay.cframe_frame;
-	__u64 in = at - (tstate + tstate__start(&s->lay));
+	__u64 in = at - (tstate + s->lay.tstate_frame);
 
 	s->linked = s->cframe - tstate >= PAGE_BYTES; /* the root itself has no evaluator */
 	if (in <= tstate__span(&s->lay) - 8)

@@ -42,9 +42,6 @@ enum pybpf_outcome {
 
 /* ---------------------------------------------------------------- layouts */
 
-/* Of PyThreadState._status: it is what PyGILState_GetThisThreadState finds in its thread (3.12+: cpython/pystate.h) */
-#define PY_STATUS_BOUND_GILSTATE (1 << 3)
-
 enum py_layout_flag {
 	PY_LAYOUT_CFRAME = 1 << 0,       /* tstate->cframe->current_frame (3.11, 3.12) */
 	PY_LAYOUT_FRAME_OBJECTS = 1 << 1, /* a chain of PyFrameObject (<= 3.10) */
@@ -107,8 +104,7 @@ struct py_layout {
 	__u16 base_frame; /* 3.15: sentinel frame inside the tstate; reaching it proves completeness */
 	__u16 tstate_thread_id; /* pthread_self() of its thread */
 	__u16 tstate_cframe; /* cframe (3.10, 3.11): on the C stack of the thread that evaluates in this state; 0: none */
-	__u16 tstate_status; /* the bits of _status (3.12+), before tstate_frame; 0: none */
-	__u16 pad;
+	__u32 pad;
 	__s32 runtime_current; /* the state that holds the GIL, counted from _PyRuntime (<= 3.11); 0: none */
 };
 

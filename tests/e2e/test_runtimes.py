@@ -99,6 +99,36 @@ alone()
 borrower.join()
 """
 
+# Made and used by the main thread, then run by another on another CPU, while the main thread computes without the GIL.
+HANDED = """
+import os, threading, time, zlib
+try:
+    import _interpreters as made
+except ImportError:
+    import _xxsubinterpreters as made
+SPIN = '''import time
+def %(name)s():
+    end = time.thread_time() + %(seconds)s
+    while time.thread_time() < end: pass
+%(name)s()
+'''
+cpus = sorted(os.sched_getaffinity(0))
+handed = made.create()
+def other():
+    os.sched_setaffinity(0, cpus[-1:])
+    made.run_string(handed, SPIN % {"name": "there", "seconds": 0.2})
+thread = threading.Thread(target=other)
+data = b"y" * (1 << 24)
+def alone():
+    end = time.thread_time() + 0.3
+    while time.thread_time() < end: zlib.crc32(data)
+os.sched_setaffinity(0, cpus[:1])
+made.run_string(handed, SPIN % {"name": "here", "seconds": 0.1})
+thread.start()
+alone()
+thread.join()
+"""
+
 # One after the other.
 THREADS = """
 import threading, time
@@ -204,6 +234,20 @@ def test_a_subinterpreter_run_by_another_thread_than_its_maker(interpreter, nati
     assert callers < (0.1 if interpreter.version >= (3, 10) else 0.5) * 0.3 * RATE, callers
     assert threads["spin"] == threads["checksum"] and len(threads["spin"]) == len(threads["alone"]) == 1, threads
     assert threads["spin"] != threads["alone"]
+
+
+@pytest.mark.parametrize("interpreter", interpreters.select((3, 12)), ids=lambda i: i.id)
+def test_a_subinterpreter_handed_to_another_thread(interpreter, tmp_path):
+    """Its maker, whose number the state still has, is not shown in it any more."""
+    result = harness.record("-t", "-r", 200, output=tmp_path / "out.raw", command=interpreter.command + [script(tmp_path, HANDED)])
+    assert result.status == 0, result
+    seen = dict.fromkeys(("here", "alone", "there"), 0)
+    for stack, count in result.stacks:
+        name = harness.names(stack)[-1]
+        if name in seen:
+            assert ("MainThread" in stack[0]) == (name != "there"), stack
+            seen[name] += count
+    assert all(n > 0.5 * 0.1 * 200 for n in seen.values()), seen
 
 
 @pytest.fixture

@@ -94,9 +94,6 @@ static void test_the_threads_own_state(void **state)
 		by_list = tstate_by_list(&t);
 		if (find_tstate(&t, &found) && by_list)
 			assert_int_equal(found, by_list);
-		if (t.tstate && t.lay->tstate_status) /* 3.12+: its mark tells the same */
-			assert_true(!tstate__read(scratch__of(0), t.lay, t.tstate) &&
-				    tstate__is_bound(scratch__of(0), t.lay, image__u64(&t.image, t.tstate + t.lay->tstate_thread_id)));
 		subject__end(&t);
 	}
 }

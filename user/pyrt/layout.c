@@ -229,8 +229,6 @@ int pyrt_layout__from_runtime(const struct pyrt_binary *b, const void *runtime, 
 	l.abi.version_hex = b->version_hex;
 	set_key(b, &l.abi);
 	l.abi.tstate_thread_id = l.lists.tstate_thread_id;
-	if (minor > PYRT_NEWEST_MINOR) /* no table tells the bits */
-		l.abi.tstate_status = 0;
 	err = set_sizes(&l.abi, e);
 	if (err)
 		return err;

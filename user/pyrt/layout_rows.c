@@ -118,7 +118,7 @@ static const struct pyrt_layout rows[] = {
 		.abi = {
 			.version_hex = HEX(12), .flags = PY_LAYOUT_CFRAME, OBJECTS,
 			.runtime_tss_key = 1544,
-			.tstate_status = 24, .tstate_frame = 56, .cframe_frame = 0, .tstate_interp = 16,
+			.tstate_frame = 56, .cframe_frame = 0, .tstate_interp = 16,
 			.tstate_native_id = 144, .tstate_chunk = 232,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 			.frame_tlbc = NO, .frame_size = 72, .owner_entry = 3,
@@ -134,7 +134,7 @@ static const struct pyrt_layout rows[] = {
 		.abi = {
 			.version_hex = HEX(13), .flags = 0, OBJECTS,
 			.runtime_tss_key = 2160,
-			.tstate_status = 32, .tstate_frame = 72, .cframe_frame = NO, .tstate_interp = 16,
+			.tstate_frame = 72, .cframe_frame = NO, .tstate_interp = 16,
 			.tstate_native_id = 160, .tstate_chunk = 232,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 			.frame_tlbc = NO, .frame_size = 72, .owner_entry = 3,
@@ -151,7 +151,7 @@ static const struct pyrt_layout rows[] = {
 		.abi = {
 			.version_hex = HEX(14), .flags = 0, OBJECTS,
 			.runtime_tss_key = 2336,
-			.tstate_status = 32, .tstate_frame = 72, .cframe_frame = NO, .tstate_interp = 16,
+			.tstate_frame = 72, .cframe_frame = NO, .tstate_interp = 16,
 			.tstate_native_id = 160, .tstate_chunk = 232,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 74,
 			.frame_tlbc = NO, .frame_size = 80, .owner_entry = 3, .pointer_tag = 1,
@@ -167,7 +167,7 @@ static const struct pyrt_layout rows[] = {
 		.abi = {
 			.version_hex = HEX(15), .flags = 0, OBJECTS,
 			.runtime_tss_key = NO,
-			.tstate_status = 32, .tstate_frame = 72, .cframe_frame = NO, .tstate_interp = 16,
+			.tstate_frame = 72, .cframe_frame = NO, .tstate_interp = 16,
 			.tstate_native_id = 184, .tstate_chunk = 256,
 			.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 74,
 			.frame_tlbc = NO, .frame_size = 80, .owner_entry = 3, .pointer_tag = 3,
