@@ -227,6 +227,14 @@ static __always_inline void task__leader_comm(char *comm)
 	bpf_core_read(comm, PYBPF_COMM_LEN, &leader->comm);
 }
 
+/* Tells programs in the same process apart: where the kernel has put the arguments (fs/binfmt_elf.c), at random. */
+static __always_inline __u64 task__start_stack(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, mm, start_stack);
+}
+
 /* Parent, pid in its own namespace, and where its arguments lie. */
 static __always_inline void task__describe(__u32 *ppid, __u32 *ns_pid, __u64 *arg_start, __u64 *arg_end)
 {

@@ -306,6 +306,7 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 	r->pid = pid;
 	r->identity = s->identity;
 	r->start_time = p->start_time;
+	r->start_stack = task__start_stack();
 	r->uid = bpf_get_current_uid_gid();
 	r->layout = p->layout;
 	r->runtime = p->runtime;

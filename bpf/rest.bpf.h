@@ -81,6 +81,7 @@ __noinline int rest_tell(__u32 cpu, __u64 hash)
 	s->rest.type = REC_REST;
 	s->rest.pid = s->pid;
 	s->rest.identity = s->identity;
+	s->rest.start_stack = task__start_stack();
 	s->rest.stack = hash;
 	s->rest.regs = s->native;
 	__builtin_memcpy(s->rest.words, s->regs, sizeof(s->rest.words));

@@ -374,6 +374,7 @@ struct rec_rest {
 	__u32 type;
 	__u32 pid;
 	__u64 identity;
+	__u64 start_stack; /* rec_proc.start_stack */
 	__u64 stack;
 	struct unwind_regs regs;
 	__u64 words[32]; /* of the innermost frame, by DWARF number */
@@ -422,6 +423,7 @@ struct rec_proc {
 	__u32 pid;
 	__u64 identity; /* tells it from every other program in any process */
 	__u64 start_time;
+	__u64 start_stack; /* mm_struct.start_stack, also in /proc/PID/stat: another one, another program */
 	__u32 ppid;
 	__u32 uid;
 	__u32 ns_pid; /* in its own pid namespace */
@@ -475,12 +477,12 @@ PYBPF_ASSERT_SIZE(struct unwind_page, 8);
 PYBPF_ASSERT_SIZE(struct rec_sample, 56);
 PYBPF_ASSERT_SIZE(struct rec_stack, 40);
 PYBPF_ASSERT_SIZE(struct rec_code, 80);
-PYBPF_ASSERT_SIZE(struct rec_proc, 80);
+PYBPF_ASSERT_SIZE(struct rec_proc, 88);
 PYBPF_ASSERT_SIZE(struct rec_thread, 40);
 PYBPF_ASSERT_SIZE(struct rec_file, 32);
 PYBPF_ASSERT_SIZE(struct rec_life, 32);
 PYBPF_ASSERT_SIZE(struct py_entry, 16);
-PYBPF_ASSERT_SIZE(struct rec_rest, 352);
+PYBPF_ASSERT_SIZE(struct rec_rest, 360);
 PYBPF_ASSERT_SIZE(struct rec_memory, 4120);
 
 #endif

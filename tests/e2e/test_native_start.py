@@ -48,3 +48,35 @@ def test_whole_from_the_start(record, tmp_path):
     expected = taken * 0.001
     assert taken > 100 * RUNS and of_copy
     assert sum(marked.values()) <= expected + 3 * expected ** 0.5, (taken, marked)
+
+
+# A child that computes in C, and becomes another program before it is looked at.
+BECOMES = """
+import os, sys, time, zlib
+data = b"x" * (1 << 16)
+def before():
+    end = time.process_time() + 0.004
+    while time.process_time() < end: zlib.crc32(data)
+for n in range(30):
+    if not os.fork():
+        before()
+        os.execv("/bin/sh", ["/bin/sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])
+    os.wait()
+"""
+
+
+def test_of_a_child_that_becomes_another_program(any_python, record, tmp_path):
+    """Its frames have the names of what it was, and none of what it is."""
+    script = tmp_path / "program.py"
+    script.write_text(BECOMES)
+    ran = record("-n", "-s", "-r", 2000, "--full-filenames", output=tmp_path / "out.raw", command=[*any_python.command, script])
+    assert ran.status == 0, ran
+    of_children, modules, bare = 0, set(), 0
+    for stack, count in ran.stacks:
+        if "before" not in harness.names(stack):
+            continue
+        of_children += count
+        modules |= {label.rpartition(" (")[2] for label in stack if label.endswith(")") and " (" in label and ".py" not in label}
+        bare += count if "[unknown]" in stack else 0
+    assert of_children > 30 * 3 and not bare, (of_children, bare)
+    assert not any("/dash" in module or "/bash" in module or module == "sh)" for module in modules), modules

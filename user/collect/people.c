@@ -151,7 +151,7 @@ static uint32_t command_line_of(struct people *all, const struct rec_proc *r)
 	struct proc_stat st;
 
 	if (proc__cmdline((pid_t)r->pid, PYBPF_CMDLINE_MAX, &args) || proc__stat((pid_t)r->pid, &st) ||
-	    !proc__same_start(r->start_time, st.start_ticks))
+	    !proc__same_start(r->start_time, st.start_ticks) || st.start_stack != r->start_stack)
 		return 0;
 	return command_line(all, str__cstr(&args), args.len);
 }
@@ -236,7 +236,7 @@ int people__on_proc(struct people *all, const struct rec_proc *r, size_t size)
 	who->refused = people__trust(who) == TRUST_NONE;
 	who->interp = interp;
 	if (all->spaces && !who->space)
-		who->space = spaces__get(all->spaces, r->pid, r->ppid);
+		who->space = spaces__get(all->spaces, r->pid, r->ppid, r->start_stack);
 	stacks__set_process(who->stacks, who->interp ? &who->interp->layout : &(struct py_layout){0}, who->space);
 	memcpy(who->comm, r->comm, sizeof(r->comm));
 	snprintf(path, sizeof(path), "/proc/%u/root", r->pid);

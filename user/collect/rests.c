@@ -158,7 +158,7 @@ static void on_rest(struct rests *all, const struct rec_rest *head, size_t size)
 	r->copy.start = PYBPF_REST_START(head->regs.sp);
 	r->taken_ns = clock_ns(CLOCK_MONOTONIC);
 	/* at once: the process may not live for long */
-	r->space = spaces__get(all->spaces, head->pid, 0);
+	r->space = spaces__get(all->spaces, head->pid, 0, head->start_stack);
 	if (!r->space || hmap__put(&all->by_name, head->stack, (uintptr_t)r)) {
 		rest__free(r);
 		return;

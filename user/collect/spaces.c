@@ -30,6 +30,7 @@ struct space {
 	bool dirty, published;
 	uint32_t in_vain; /* times that the mappings were read anew for an address that lies in none */
 	uint64_t start_ticks; /* of the process */
+	uint64_t start_stack; /* of its program */
 	struct jitcode *jitcode;
 	struct run run;
 	struct vec(struct code_map) maps; /* by start, without overlap */
@@ -300,6 +301,7 @@ static int add_mapping(struct spaces *all, struct space *s, const struct proc_ma
 static int read_mappings(struct spaces *all, struct space *s)
 {
 	__typeof__(s->maps) before = s->maps;
+	struct proc_stat stat;
 	struct proc_maps *maps;
 	struct proc_map map;
 	int err = proc_maps__open((pid_t)s->pid, &maps, NULL);
@@ -314,8 +316,8 @@ static int read_mappings(struct spaces *all, struct space *s)
 	proc_maps__close(maps);
 	if (err > 0)
 		err = -ENOMEM;
-	else if (!err && !s->maps.len)
-		err = -ESRCH; /* it is ending */
+	else if (!err && (!s->maps.len || proc__stat((pid_t)s->pid, &stat) || stat.start_stack != s->start_stack))
+		err = -ESRCH; /* it is ending, or runs another program by now */
 	if (err) {
 		vec__free(&s->maps);
 		s->maps = before;
@@ -343,6 +345,7 @@ int spaces__load(struct spaces *all, uint32_t pid)
 	s->refs = 1;
 	s->pid = pid;
 	s->start_ticks = stat.start_ticks;
+	s->start_stack = stat.start_stack;
 	s->jitcode = jitcode__new(pid, stat.start_ticks);
 	err = s->jitcode ? read_mappings(all, s) : -ENOMEM;
 	if (!err)
@@ -449,14 +452,28 @@ void spaces__sweep(struct spaces *all)
 	}
 }
 
-struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid)
+/* The space of a program, if it runs in the process; exec may not have been told of yet, and what is known is of the one before. */
+static struct space *find_program(struct spaces *all, uint32_t pid, uint64_t start_stack)
 {
-	struct space *s;
+	struct space *s = find(all, pid);
+	struct proc_stat stat;
 
-	spaces__load(all, pid);
-	s = find(all, pid);
+	if (!s || s->start_stack != start_stack) {
+		if (proc__stat((pid_t)pid, &stat) || stat.start_stack != start_stack)
+			return NULL;
+		forget(all, pid);
+		spaces__load(all, pid);
+		s = find(all, pid);
+	}
+	return s && s->start_stack == start_stack ? s : NULL;
+}
+
+struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid, uint64_t start_stack)
+{
+	struct space *s = find_program(all, pid, start_stack);
+
 	if (!s)
-		s = find(all, ppid);
+		s = find_program(all, ppid, start_stack);
 	if (s)
 		s->refs++;
 	return s;

@@ -32,7 +32,7 @@ struct spaces;
 struct spaces *spaces__new(struct kernel *k, struct binaries *binaries, struct unwinds *unwinds);
 void spaces__free(struct spaces *all); /* NULL is fine */
 
-/* Reads the mappings of a process from /proc and publishes them, unless they are known. 0, -ESRCH or another -errno. */
+/* Reads the mappings of a process from /proc and publishes them, unless they are known. 0, -ESRCH (also when another program takes its place) or another -errno. */
 int spaces__load(struct spaces *all, uint32_t pid);
 /* A mapping has come. Processes that were not loaded are passed over. Published by the next spaces__flush. */
 void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);
@@ -47,8 +47,11 @@ void spaces__reload(struct spaces *all);
 /* Forgets processes that have ended without being told. Call it every few seconds. */
 void spaces__sweep(struct spaces *all);
 
-/* The program's mappings; those of its parent when the process can't be read any more. NULL when there are none. */
-struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid);
+/*
+ * The mappings of the program that has this start_stack (rec_proc) in the process; those of its parent, which it was forked from, when
+ * it runs another program by now or has ended. NULL when there are none.
+ */
+struct space *spaces__get(struct spaces *all, uint32_t pid, uint32_t ppid, uint64_t start_stack);
 void space__put(struct space *s); /* NULL is fine */
 /*
  * An address of the program lies in none of the mappings that are known. Reads them anew; where that has been in vain too often

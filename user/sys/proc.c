@@ -92,7 +92,7 @@ int proc__stat(pid_t pid, struct proc_stat *out)
 {
 	struct proc_stat st = {0};
 	char buf[1024], *open_paren, *close_paren;
-	unsigned long long start;
+	unsigned long long start, stack;
 	unsigned int flags;
 	long threads;
 	ssize_t n = read_small(pid, "stat", buf, sizeof(buf));
@@ -110,15 +110,17 @@ int proc__stat(pid_t pid, struct proc_stat *out)
 	if (len >= sizeof(st.comm))
 		len = sizeof(st.comm) - 1;
 	memcpy(st.comm, open_paren + 1, len);
-	/* state ppid pgrp session tty tpgid flags, 4 fault and 4 time counts, priority nice threads itreal start */
+	/* state ppid pgrp session tty tpgid flags, 4 fault and 4 time counts, priority nice threads itreal start, 3 sizes, start and
+	 * end of code, start of the stack */
 	if (sscanf(close_paren + 1,
-		   " %c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu",
-		   &st.state, &ppid, &flags, &threads, &start) != 5)
+		   " %c %d %*d %*d %*d %*d %u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %ld %*d %llu %*u %*d %*u %*u %*u %llu",
+		   &st.state, &ppid, &flags, &threads, &start, &stack) != 6)
 		return -EINVAL;
 	st.ppid = ppid;
 	st.kernel_thread = flags & PF_KTHREAD;
 	st.threads = (uint32_t)threads;
 	st.start_ticks = start;
+	st.start_stack = stack;
 	*out = st;
 	return 0;
 }

@@ -62,6 +62,7 @@ struct proc_stat {
 	bool kernel_thread;
 	uint64_t start_ticks; /* since boot, suspend included; ticks of sysconf(_SC_CLK_TCK) */
 	uint32_t threads;
+	uint64_t start_stack; /* mm_struct.start_stack; 0: it has no memory any more, or is not ours to see */
 };
 int proc__stat(pid_t pid, struct proc_stat *out); /* 0, -ESRCH, -errno */
 
