@@ -2,6 +2,7 @@
 """Native stacks through code that is made at run time: Python's perf trampolines (-X perf, -X perf_jit), and a JIT compiler's."""
 import collections
 import os
+import platform
 import shutil
 import subprocess
 
@@ -202,6 +203,49 @@ def test_forked_jitdump(every_python, way, start, tmp_path, record):
         shares[who, named] += count
     for who in "parents", "childs":
         assert shares[who, True] > 20 and shares[who, False] <= 0.05 * shares[who, True], shares
+
+
+# A compiler in the program, with a jitdump in a folder of its own: a loop with a frame pointer.
+COMPILER = """
+import ctypes, mmap, os, struct
+code = bytes.fromhex("554889e5 89f9 ffc9 75fc 5dc3")
+memory = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+memory.write(code)
+where = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+loop = ctypes.CFUNCTYPE(None, ctypes.c_uint)(where)
+file = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "jit-%d.dump" % os.getpid()), "wb+", buffering=0)
+file.write(struct.pack("<6I2Q", 0x4a695444, 1, 40, 62, 0, os.getpid(), 0, 0))
+mark = mmap.mmap(file.fileno(), 40, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
+name = b"compiled loop\\0"
+file.write(struct.pack("<2IQ2I4Q", 0, 56 + len(name) + len(code), 1, os.getpid(), os.getpid(), where, where, len(code), 1))
+file.write(name + code)
+def work():
+    loop(3000000)
+def main():
+    work()
+    fill()
+    ready()
+    while True:
+        work()
+main()
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the compiler knows x86-64 only")
+@pytest.mark.versions((3, 12), (3, 16))
+def test_other_jitdump(every_python, way, start, record):
+    """That of another compiler in the process, beside Python's own."""
+    process = start(every_python, FILLERS + COMPILER, env=way)
+    ran = record("--native=all", "-p", process.pid, "-r", 999, "-d", 2)
+    assert ran.status == 0, ran
+    judged = named = 0
+    for stack, count in ran.stacks:
+        if "compiled loop ([jit])" not in stack:
+            continue
+        assert stack[-1] == "compiled loop ([jit])" and functions(stack) == ["<module>", "main", "work"], stack
+        judged += count
+        named += count if trampolines(stack, process.script) == functions(stack) else 0
+    assert judged > 50 and judged > 0.8 * ran.samples and named > 0.95 * judged, (judged, named, ran.samples)
 
 
 SCRIPT = """

@@ -13,13 +13,20 @@
 #include "symbolize/perfmap.h"
 #include "sys/mem.h"
 
-#define LONGEST 16 /* trampoline, bytes */
+#define MAX_DUMPS 4
+#define LONGEST   16 /* trampoline, bytes */
+
+/* A jitdump, and where it is mapped. */
+struct mapped_dump {
+	struct jitdump *dump;
+	uint64_t start, ino;
+};
 
 struct jitcode {
 	uint32_t pid;
 	uint64_t start_ticks;
-	struct jitdump *jitdump; /* NULL: the process has mapped none */
-	uint64_t dump_start, dump_ino;
+	struct mapped_dump dumps[MAX_DUMPS]; /* the newest first: there are as many as compilers */
+	uint32_t ndumps;
 	struct perfmap *perfmap; /* NULL: not asked yet */
 	int root_fd;             /* for that one */
 	struct memory_reader *memory; /* NULL: not read yet */
@@ -42,29 +49,45 @@ void jitcode__free(struct jitcode *j)
 {
 	if (!j)
 		return;
-	jitdump__free(j->jitdump);
+	for (uint32_t i = 0; i < j->ndumps; i++)
+		jitdump__free(j->dumps[i].dump);
 	perfmap__free(j->perfmap);
 	memory__close(j->memory);
 	cleanup__close(&j->root_fd);
 	free(j);
 }
 
-/* The newest one counts: a child begins one of its own, and has its parent's until then. */
+/* Where the new one at an address goes: in the place of what was mapped there, or else of nothing, or of the oldest. */
+static uint32_t place_of(const struct jitcode *j, uint64_t start)
+{
+	uint32_t i = 0;
+
+	while (i < j->ndumps && j->dumps[i].start != start)
+		i++;
+	return i < MAX_DUMPS ? i : MAX_DUMPS - 1;
+}
+
 bool jitcode__on_map(struct jitcode *j, const struct proc_map *map)
 {
+	struct mapped_dump fresh = {.start = map->start, .ino = map->ino};
+	uint32_t i;
 	int fd;
 
 	if (!jitdump__is_name(map->path))
 		return false;
-	if (j->jitdump && j->dump_start == map->start && j->dump_ino == map->ino)
+	i = place_of(j, map->start);
+	if (i < j->ndumps && j->dumps[i].start == map->start && j->dumps[i].ino == map->ino)
 		return true;
 	fd = proc__open_mapping((pid_t)j->pid, map);
-	if (fd < 0)
+	fresh.dump = fd < 0 ? NULL : jitdump__new(fd);
+	if (!fresh.dump)
 		return true;
-	jitdump__free(j->jitdump);
-	j->jitdump = jitdump__new(fd);
-	j->dump_start = map->start;
-	j->dump_ino = map->ino;
+	if (i == j->ndumps)
+		j->ndumps++;
+	else
+		jitdump__free(j->dumps[i].dump);
+	memmove(j->dumps + 1, j->dumps, i * sizeof(*j->dumps));
+	j->dumps[0] = fresh;
 	return true;
 }
 
@@ -123,8 +146,10 @@ static bool is_trampoline(struct jitcode *j, uint64_t addr, uint64_t mapped)
 
 int jitcode__name(struct jitcode *j, uint64_t addr, uint64_t mapped, const char **name)
 {
-	int err = j->jitdump ? jitdump__find(j->jitdump, addr, name) : -ENOENT;
+	int err = -ENOENT;
 
+	for (uint32_t i = 0; i < j->ndumps && err == -ENOENT; i++)
+		err = jitdump__find(j->dumps[i].dump, addr, name);
 	if (err != -ENOENT)
 		return err;
 	if (!perfmap_of(j))
