@@ -5,6 +5,7 @@ One file of STEP of the machine's own, as all of them take a quarter of an hour;
 """
 import glob
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -140,6 +141,29 @@ def test_followed():
         assert "openblas" in line or not int(counts[2]), line + "\n" + ran.stderr
     assert followed > functions / 2 and compared > 20000
     assert different <= compared / 1000, ran.stderr
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="x86-64's code is followed")
+def test_followed_from_symbols():
+    """
+    Whole files, as if they had no information at all: which functions there are is found out by symbols, calls, jumps and pointers,
+    and where they end by what is called. Again Clang's and OpenSSL's compilers err.
+    """
+    tool = os.path.join(TREE, "build", "tests", "gaps_diff")
+    subprocess.run(["make", "-C", TREE, os.path.relpath(tool, TREE)], check=True, stdout=subprocess.DEVNULL)
+    files = set(interpreters_files())
+    for path in elf_files("/usr/lib/%s-linux-gnu" % os.uname().machine):
+        if re.search(r"/lib(c|m|crypto|ssl|stdc\+\+|sqlite3|glib-2.0|z|bz2|lzma)\.so", path):
+            files.add(path)
+    ran = subprocess.run([tool, *sorted(files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    print(ran.stdout)
+    compared = different = 0
+    for line in ran.stdout.splitlines():
+        counts = [int(n) for n in line.replace(",", "").rsplit(" ", 2)[1:]]
+        compared += counts[-2]
+        different += counts[-1]
+    assert compared > 5000000, ran.stderr
+    assert different <= compared / 50000, ran.stderr
 
 
 def test_machine():

@@ -230,15 +230,14 @@ class Judge:
 
     def _is_end(self, stack):
         """May it be of a greenlet or thread that begins or ends?"""
-        if self.threads and (is_cut(stack[0]) or words(stack[0]) & {"clone", "clone3", "@libc"}):
+        if self.threads and (is_cut(stack[0]) or words(stack[0]) & {"clone", "clone3", "@libc", "@ld-musl-x86_64"}):
             return True
         return any("@_greenlet" in words(label) for label in stack) or (self.greenlets and any(map(is_cut, stack)))
 
     def fault(self, stack):
         """What is wrong with a stack, or None."""
         before, steps = split(stack)
-        # The outermost native frames may be missing (musl's C library has no unwind information); others may
-        # not.
+        # The outermost native frames may be missing; others may not.
         cut = any(is_cut(label) for label in stack[len(before):]) or MISMATCH in stack
         if any(EVALUATORS.match(label) for label in stack):
             return "has the evaluator in it"

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!err == !list.len)
 		abort();
 	vec__foreach(&list, f) {
-		if (f->start < at || f->end <= f->start || f->end > START + size || f->rule.cfa < UNWIND_SP)
+		if (f->start < at || f->end <= f->start || f->end > START + size || f->rule.cfa < UNWIND_END)
 			abort();
 		at = f->end;
 	}

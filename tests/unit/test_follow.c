@@ -178,6 +178,201 @@ static void test_steps(void **state)
 	}
 }
 
+/* What is known of other functions here: there is one at these addresses. */
+#define RETURNING 0x900
+#define ENDING    0xa00
+
+static enum follow_function others(void *context, uint64_t addr)
+{
+	(void)context;
+	return addr == RETURNING ? FOLLOW_RETURNS : addr == ENDING ? FOLLOW_ENDS : FOLLOW_NONE;
+}
+
+#define TABLE 0x4000
+
+/* A table of a switch: three entries within the function, 16 bytes apart, and no more. */
+static int read_table(void *context, uint64_t addr, void *buf, size_t n)
+{
+	const int32_t *entries = context;
+
+	if (n != 4 || addr < TABLE || addr >= TABLE + 12)
+		return -EFAULT;
+	memcpy(buf, &entries[(addr - TABLE) / 4], n);
+	return 0;
+}
+
+/* Displacement to an address, behind an instruction that ends at `at`. */
+#define TO(addr, at) \
+	(uint8_t)((addr) - START - (at)), (uint8_t)(((addr) - START - (at)) >> 8), (uint8_t)(((addr) - START - (at)) >> 16), \
+		(uint8_t)(((addr) - START - (at)) >> 24)
+
+static struct follow_x86 one_of(const uint8_t *code, size_t n)
+{
+	return (struct follow_x86){.code = code, .n = n, .start = START, .proven = true, .function = others};
+}
+
+/* How many bytes something is said of, from the start on without a gap. */
+static size_t said(filler_list *list)
+{
+	uint64_t at = START;
+
+	vec__foreach(list, f) {
+		assert_int_equal(f->start, at);
+		at = f->end;
+	}
+	return at - START;
+}
+
+static void expect_said(struct follow_x86 what, int err, enum follow_function is, size_t bytes)
+{
+	struct follow_found found = {0};
+	filler_list list = {0};
+
+	assert_int_equal(follow_x86__run(&what, &found, &list), err);
+	assert_int_equal(said(&list), bytes);
+	if (!err)
+		assert_int_equal(found.is, is);
+	vec__free(&found.called);
+	vec__free(&found.taken);
+	vec__free(&list);
+}
+
+/* A function that never returns is followed as far as it is certain to go; behind a call that may not return may be another one. */
+static void test_never_returns(void **state)
+{
+	(void)state;
+	/* xor edi, edi; mov $60, eax; syscall; and what may be anything */
+	expect_said(one_of(BYTES(0x31, 0xff, 0xb8, 60, 0, 0, 0, 0x0f, 0x05, 0x06)), 0, FOLLOW_ENDS, 9);
+	/* xor eax, eax; mov $231, al; syscall */
+	expect_said(one_of(BYTES(0x31, 0xc0, 0xb0, 231, 0x0f, 0x05)), 0, FOLLOW_ENDS, 6);
+	/* mov $61, eax; syscall; hlt */
+	expect_said(one_of(BYTES(0xb8, 61, 0, 0, 0, 0x0f, 0x05, 0xf4)), 0, FOLLOW_ENDS, 8);
+	expect_said(one_of(BYTES(0xeb, 0xfe)), 0, FOLLOW_ENDS, 2); /* 1: jmp 1b */
+	/* push rax; call ENDING; and what may be anything */
+	expect_said(one_of(BYTES(0x50, 0xe8, TO(ENDING, 6), 0x06)), 0, FOLLOW_ENDS, 6);
+	/* push rax; call *rax; push rbx; call ENDING: the second push may be a function's start */
+	expect_said(one_of(BYTES(0x50, 0xff, 0xd0, 0x53, 0xe8, TO(ENDING, 9))), 0, FOLLOW_ENDS, 3);
+	/* of one function, it is not; nor where what was called returns, or its result is used (mov eax, edi) */
+	struct follow_x86 whole = one_of(BYTES(0x50, 0xff, 0xd0, 0x53, 0xe8, TO(ENDING, 9)));
+
+	whole.whole = true;
+	expect_said(whole, 0, FOLLOW_ENDS, 9);
+	expect_said(one_of(BYTES(0x50, 0xe8, TO(RETURNING, 6), 0x53, 0xe8, TO(ENDING, 12))), 0, FOLLOW_ENDS, 12);
+	expect_said(one_of(BYTES(0x50, 0xff, 0xd0, 0x89, 0xc7, 0xe8, TO(ENDING, 10))), 0, FOLLOW_ENDS, 10);
+	/* push rax; call *rax; push rbx; pop rbx; ret: another function's end gives it away */
+	expect_said(one_of(BYTES(0x50, 0xff, 0xd0, 0x53, 0x5b, 0xc3)), -ENOTSUP, 0, 0);
+	/* push rax; call *rax; pop rax; ret: its own end */
+	expect_said(one_of(BYTES(0x50, 0xff, 0xd0, 0x58, 0xc3)), 0, FOLLOW_UNKNOWN, 5);
+	expect_said(one_of(BYTES(0x50, 0xe8, TO(RETURNING, 6), 0x58, 0xc3)), 0, FOLLOW_RETURNS, 8);
+	/* jmp: as what it jumps to */
+	expect_said(one_of(BYTES(0xe9, TO(RETURNING, 5))), 0, FOLLOW_RETURNS, 5);
+	expect_said(one_of(BYTES(0xe9, TO(ENDING, 5))), 0, FOLLOW_ENDS, 5);
+	expect_said(one_of(BYTES(0x50, 0xe9, TO(ENDING, 6))), -ENOTSUP, 0, 0);
+}
+
+/* What is only known to have its address taken has to show that it is a function. */
+static void test_shown(void **state)
+{
+	struct follow_x86 what;
+
+	(void)state;
+#define EXPECT(err, is, bytes, ...) \
+	do { \
+		what = one_of(BYTES(__VA_ARGS__)); \
+		what.proven = false; \
+		expect_said(what, err, is, bytes); \
+	} while (0)
+	EXPECT(0, FOLLOW_RETURNS, 1, 0xc3);
+	EXPECT(0, FOLLOW_RETURNS, 5, 0xe9, TO(RETURNING, 5));
+	EXPECT(-ENOTSUP, 0, 0, 0xe9, TO(0x950, 5));    /* a jump into the middle of something */
+	EXPECT(-ENOTSUP, 0, 0, 0xff, 0xe2);            /* jmp *rdx, as in the middle of a function */
+	EXPECT(-ENOTSUP, 0, 0, 0x5b, 0xc3);            /* pop rbx; ret: a function's end */
+	EXPECT(-ENOTSUP, 0, 0, 0xff, 0xd0, 0xf4);      /* call *rax; hlt: the stack pointer is as within a function */
+	EXPECT(0, FOLLOW_ENDS, 3, 0x50, 0xff, 0xd0, 0xf4); /* push rax, in front of them */
+#undef EXPECT
+}
+
+/* The start of a thread, as in musl's src/thread/x86_64/clone.s: its end of the stack. */
+static void test_outermost(void **state)
+{
+	/* mov $56, eax; syscall; test eax, eax; jnz 1f; xor ebp, ebp; pop rdi; call *r9; mov eax, edi; xor eax, eax; mov $60, al; syscall; 1: ret */
+	struct follow_x86 what = one_of(BYTES(0xb8, 56, 0, 0, 0, 0x0f, 0x05, 0x85, 0xc0, 0x75, 0x0f, 0x31, 0xed, 0x5f, 0x41, 0xff, 0xd1, 0x89, 0xc7,
+					      0x31, 0xc0, 0xb0, 60, 0x0f, 0x05, 0x90, 0xc3));
+	struct follow_found found = {0};
+	filler_list list = {0};
+
+	(void)state;
+	assert_int_equal(follow_x86__run(&what, &found, &list), 0);
+	expect(&list, 0, UNWIND_SP, 8, UNWIND_FP_SAME, 0);
+	assert_int_equal(rule_at(&list, 4).flags, 0);
+	for (uint64_t at = 5; at < 14; at++)
+		assert_int_equal(rule_at(&list, at).flags, UNWIND_FORKS);
+	for (uint64_t at = 14; at < 25; at++)
+		assert_int_equal(rule_at(&list, at).cfa, UNWIND_END);
+	expect(&list, 26, UNWIND_SP, 8, UNWIND_FP_SAME, 0);
+	assert_int_equal(rule_at(&list, 26).flags, UNWIND_FORKS);
+	vec__free(&list);
+	/* where rbp is not 0, or it goes on, nothing is known */
+	what = one_of(BYTES(0x5f, 0xff, 0xd1, 0xf4));
+	assert_int_equal(follow_x86__run(&what, &found, &list), 0);
+	assert_int_equal(rule_at(&list, 1).cfa, UNWIND_UNKNOWN);
+	vec__free(&list);
+	vec__free(&found.called);
+	vec__free(&found.taken);
+}
+
+static void test_return_address(void **state)
+{
+	filler_list list = {0};
+
+	(void)state;
+	expect_refused(BYTES(0x48, 0x89, 0x04, 0x24, 0xc3));    /* mov rax, (rsp); ret: jumps */
+	expect_refused(BYTES(0x59, 0x50, 0xc3));                /* pop rcx; push rax; ret: likewise */
+	expect_refused(BYTES(0x8f, 0x07, 0xc3));                /* pop (rdi); ret */
+	expect_refused(BYTES(0x8f, 0x07, 0xff, 0x37, 0xc3));    /* pop (rdi); push (rdi); ret: who knows */
+	/* mov 8(rdi), rsp; jmp *rax: a longjmp; with ret it would be no better known */
+	expect_said(one_of(BYTES(0x48, 0x8b, 0x67, 0x08, 0xff, 0xe0)), 0, FOLLOW_UNKNOWN, 6);
+	expect_said(one_of(BYTES(0x48, 0x8b, 0x67, 0x08, 0xc3)), -ENOTSUP, 0, 0);
+	/* pop rdx; syscall; push rdx; ret: musl's vfork */
+	assert_int_equal(follow_x86(BYTES(0x5a, 0x0f, 0x05, 0x52, 0xc3), START, &list), 0);
+	assert_int_equal(rule_at(&list, 1).cfa, UNWIND_UNKNOWN);
+	assert_int_equal(rule_at(&list, 3).cfa, UNWIND_UNKNOWN);
+	expect(&list, 4, UNWIND_SP, 8, UNWIND_FP_SAME, 0);
+	vec__free(&list);
+}
+
+/* A switch: each of what its table has is come to with the same stack pointer. */
+static void test_table(void **state)
+{
+	/* push rbx; cmp $2, edi; ja 1f; lea TABLE(rip), rdx; movslq (rdx, rdi, 4), rax; add rdx, rax; jmp *rax;
+	   0: pop rbx; ret; 2: nop; jmp 0b; 1: pop rbx; ret */
+	static const uint8_t code[] = {0x53, 0x83, 0xff, 0x02, 0x77, 0x15, 0x48, 0x8d, 0x15, TO(TABLE, 13), 0x48, 0x63, 0x04, 0xba,
+				       0x48, 0x01, 0xd0, 0xff, 0xe0, 0x5b, 0xc3, 0x90, 0xeb, 0xfb, 0x5b, 0xc3};
+	int32_t good[3] = {START + 22 - TABLE, START + 24 - TABLE, START + 22 - TABLE};
+	int32_t far[3] = {START + 22 - TABLE, START + 24 - TABLE, START - 22 - TABLE};
+	int32_t inside[3] = {START + 22 - TABLE, START + 24 - TABLE, START - TABLE};
+	struct follow_x86 what = one_of(code, sizeof(code));
+	struct follow_found found = {0};
+	filler_list list = {0};
+
+	(void)state;
+	expect_said(what, -ENOTSUP, 0, 0);
+	what.read = read_table;
+	what.context = good;
+	assert_int_equal(follow_x86__run(&what, &found, &list), 0);
+	expect(&list, 22, UNWIND_SP, 16, UNWIND_FP_SAME, 0);
+	expect(&list, 23, UNWIND_SP, 8, UNWIND_FP_SAME, 0);
+	expect(&list, 24, UNWIND_SP, 16, UNWIND_FP_SAME, 0);
+	expect(&list, 25, UNWIND_SP, 16, UNWIND_FP_SAME, 0);
+	vec__free(&list);
+	vec__free(&found.called);
+	vec__free(&found.taken);
+	what.context = far; /* out of the function */
+	expect_said(what, -ENOTSUP, 0, 0);
+	what.context = inside; /* to where the stack pointer is another one */
+	expect_said(what, -ENOTSUP, 0, 0);
+}
+
 static void length(size_t want, const uint8_t *code, size_t n)
 {
 	struct insn_x86 i;
@@ -216,6 +411,11 @@ int main(void)
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_never_returns),
+		cmocka_unit_test(test_shown),
+		cmocka_unit_test(test_outermost),
+		cmocka_unit_test(test_return_address),
+		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_lengths),
 	};
 

@@ -20,7 +20,7 @@
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
-#define VERSION   8 /* of the file, and of what the compiler makes: a change to either makes it another one */
+#define VERSION   10 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
 #define KEEP(max) ((max) / 4 * 3) /* what an eviction leaves, so that not every table makes one */

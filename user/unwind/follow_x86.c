@@ -2,386 +2,513 @@
 #include "unwind/follow_x86.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "unwind/insn_x86.h"
+#include "unwind/state_x86.h"
 
-#define UNKNOWN    INT32_MIN
-#define AT_START   (-8) /* the stack pointer at a function's start, from CFA */
-#define FAR        (1 << 24) /* offsets from CFA beyond this are none of a stack */
-#define NOWHERE    UINT32_MAX
-#define KEPT       2
+#define NOWHERE UINT32_MAX
 /*
  * How many instructions are looked at, with those that are met in another state again. OpenBLAS's need 0.25 for each byte of code;
  * what is made to need more could take 80 times as long.
  */
-#define MAX_STEPS(n) ((n) + 1000)
-
-/* What is known in front of an instruction. Only ever less is known of it, when another path leads to it. */
-struct state {
-	int32_t regs[X86_REGS]; /* register = CFA + this; UNKNOWN */
-	/* for each of kept[]: where the caller's is saved, from CFA (UNKNOWN), and is the register the caller's still, or again? */
-	int32_t saved[KEPT];
-	bool is_callers[KEPT];
-};
-
-/* Registers whose values in the callers their rules may need. */
-static const uint8_t kept[KEPT] = {X86_RBP, X86_RBX};
+#define MAX_STEPS(n)   ((n) + 1000)
+#define MAX_TURNS      16 /* of a search for what leads to a function's end */
+#define MAX_TABLE      1024
+#define MAX_BOUND      16 /* instructions from the comparison to the jump */
+#define MAX_DEAD       32 /* instructions of a thread's start, behind the function's own */
+#define SYS_EXIT       60 /* Linux arch/x86/entry/syscalls/syscall_64.tbl */
+#define SYS_EXIT_GROUP 231
+#define SYS_SIGRETURN  15
 
 struct follow {
-	const uint8_t *code;
-	size_t n;
+	const struct follow_x86 *what;
 	uint32_t *at; /* for each byte of code, the index of its state; NOWHERE: no instruction that is reached begins here */
-	struct vec(struct state) states;
+	uint8_t *leaves; /* for each: this instruction leaves the function; or, in the end, leads to one that does */
+	struct vec(struct state_x86) states;
 	struct vec(uint32_t) todo; /* offsets of instructions */
+	addresses lea;
 	size_t steps;
-	bool returns;
+	size_t now;   /* the offset of the instruction that is looked at */
+	bool is_left; /* it is left somewhere */
+	bool returns; /* by a return that it certainly has */
+	bool shown;   /* it is a function */
 	bool bx_lost; /* somewhere the caller's is not in rbx again when the function is left */
 };
 
-static int32_t moved(int32_t value, int64_t by)
+/* How an instruction goes on. */
+enum way {
+	WAY_NONE, /* not understood */
+	WAY_NEXT,
+	WAY_END,
+	WAY_RETURN,
+	WAY_JUMP,
+	WAY_BRANCH, /* or to the next one */
+	WAY_CALL,
+	WAY_TABLE, /* a jump to what a table says */
+};
+
+struct going {
+	enum way way;
+	size_t next;
+	uint64_t to;  /* link-time address that it jumps to or calls, or of the table */
+	size_t size;  /* of the table's entries: 4, distances from it, or 8, addresses */
+	bool pointer; /* to an address that is not known */
+};
+
+static enum follow_function function_at(const struct follow *f, uint64_t addr)
 {
-	if (value == UNKNOWN || by > FAR || by < -FAR || value + by > FAR || value + by < -FAR)
-		return UNKNOWN;
-	return value + (int32_t)by;
+	return f->what->function ? f->what->function(f->what->context, addr) : FOLLOW_NONE;
 }
 
-/* Two paths meet: what both know. True when that is less than was known. */
-static bool meet(struct state *known, const struct state *other)
+static enum way way_of_one(const struct insn_x86 *i)
 {
-	bool less = false;
+	uint8_t op = i->op;
 
-	for (size_t i = 0; i < X86_REGS; i++) {
-		if (known->regs[i] != other->regs[i] && known->regs[i] != UNKNOWN) {
-			known->regs[i] = UNKNOWN;
-			less = true;
-		}
+	switch (op) {
+	case 0xc3: /* ret */
+		return WAY_RETURN;
+	case 0xe9: /* jmp */
+	case 0xeb:
+		return WAY_JUMP;
+	case 0xe8: /* call; of what follows, where it only asks for its address */
+		return i->imm ? WAY_CALL : WAY_NONE;
+	case 0xcc: /* int3 */
+	case 0xf4: /* hlt */
+		return WAY_END;
+	case 0xc2:
+		return WAY_NONE;
+	case 0xff:
+		if (i->group == 2)
+			return WAY_CALL;
+		if (i->group == 4)
+			return WAY_JUMP;
+		if (i->group == 3 || i->group == 5)
+			return WAY_NONE;
 	}
-	for (size_t k = 0; k < KEPT; k++) {
-		if (known->saved[k] != other->saved[k] && known->saved[k] != UNKNOWN) {
-			known->saved[k] = UNKNOWN;
-			less = true;
-		}
-		if (known->is_callers[k] && !other->is_callers[k]) {
-			known->is_callers[k] = false;
-			less = true;
-		}
+	return (op & 0xf0) == 0x70 || (op & 0xfc) == 0xe0 ? WAY_BRANCH : WAY_NEXT;
+}
+
+static enum way way_of(const struct insn_x86 *i, const struct state_x86 *s)
+{
+	int32_t ax = s->regs[X86_RAX];
+
+	if (i->vex || i->map > 1)
+		return WAY_NEXT;
+	if (i->map == 0)
+		return way_of_one(i);
+	if ((i->op & 0xf0) == 0x80)
+		return WAY_BRANCH;
+	if (i->op == 0x0b) /* ud2 */
+		return WAY_END;
+	if (i->op == 0x05 && (ax == STATE_NUMBER(SYS_EXIT) || ax == STATE_NUMBER(SYS_EXIT_GROUP) ||
+			      ax == STATE_NUMBER(SYS_SIGRETURN)))
+		return WAY_END;
+	return WAY_NEXT;
+}
+
+static bool read_insn(const struct follow *f, size_t at, struct insn_x86 *i)
+{
+	return insn_x86__read(f->what->code + at, f->what->n - at, i);
+}
+
+static struct going going_of(const struct follow *f, size_t at, const struct insn_x86 *i, const struct state_x86 *s)
+{
+	struct going g = {.way = way_of(i, s), .next = at + i->length};
+
+	if (g.way != WAY_JUMP && g.way != WAY_BRANCH && g.way != WAY_CALL)
+		return g;
+	if (i->map || i->op != 0xff) {
+		g.to = f->what->start + g.next + (uint64_t)i->imm;
+	} else if (i->mod == 3 && state_x86__is_address(s->regs[i->rm])) {
+		g.to = f->lea.data[s->regs[i->rm] - STATE_ADDRESS(0)];
+	} else if (g.way == WAY_JUMP && i->mod == 3 && state_x86__is_target(s->regs[i->rm])) {
+		g.way = WAY_TABLE;
+		g.to = f->lea.data[s->regs[i->rm] - STATE_TARGET(0)];
+		g.size = 4;
+	} else if (g.way == WAY_JUMP && i->mod == 0 && i->no_base && i->scale == 8) {
+		g.way = WAY_TABLE;
+		g.to = (uint64_t)i->disp;
+		g.size = 8;
+	} else {
+		g.pointer = true;
 	}
-	return less;
+	return g;
+}
+
+static bool is_inside(const struct follow *f, uint64_t addr)
+{
+	return addr - f->what->start < f->what->n;
+}
+
+/* The function is left: by a return, or by a jump to another one, which returns in its place. */
+static int leave(struct follow *f, const struct state_x86 *s)
+{
+	if (!state_x86__can_leave(s))
+		return -ENOTSUP;
+	f->bx_lost |= !s->is_callers[1];
+	f->leaves[f->now] = true;
+	f->is_left = true;
+	return 0;
 }
 
 /* Control comes to the instruction at `to` with a state. */
-static int reach(struct follow *f, size_t to, const struct state *s)
+static int reach(struct follow *f, size_t to, const struct state_x86 *s)
 {
-	if (to >= f->n)
-		return -ENOTSUP;
+	if (to >= f->what->n) {
+		if (to == f->what->n && state_x86__can_leave(s) && function_at(f, f->what->start + to) != FOLLOW_NONE)
+			return leave(f, s);
+		/* what runs into the next function has not come back from a call: it is none of this function's */
+		return s->certain ? -ENOTSUP : 0;
+	}
 	if (f->at[to] != NOWHERE)
-		return meet(&f->states.data[f->at[to]], s) ? vec__push(&f->todo, (uint32_t)to) : 0;
+		return state_x86__meet(&f->states.data[f->at[to]], s) ? vec__push(&f->todo, (uint32_t)to) : 0;
 	f->at[to] = (uint32_t)f->states.len;
 	return vec__push(&f->states, *s) || vec__push(&f->todo, (uint32_t)to) ? -ENOMEM : 0;
 }
 
-/* The function is left: by a return, or by a jump to another one, which returns in its place. */
-static int leave(struct follow *f, const struct state *s)
+static int jump(struct follow *f, const struct going *g, const struct state_x86 *s)
 {
-	if (s->regs[X86_RSP] != AT_START || !s->is_callers[0])
+	enum follow_function to;
+
+	if (g->pointer && !state_x86__is_distance(s->regs[X86_RSP]) && !state_x86__is_distance(s->regs[X86_RBP])) {
+		f->is_left = true; /* with another stack (longjmp, the end of a dynamic linker): no way back to this function's caller */
+		return 0;
+	}
+	if (g->pointer)
+		return leave(f, s);
+	if (is_inside(f, g->to))
+		return reach(f, g->to - f->what->start, s);
+	to = function_at(f, g->to);
+	if (!f->what->proven && to == FOLLOW_NONE)
 		return -ENOTSUP;
-	f->bx_lost |= !s->is_callers[1];
-	f->returns = true;
+	f->shown |= s->certain && to != FOLLOW_NONE;
+	f->returns |= s->certain && to == FOLLOW_RETURNS;
+	if (to == FOLLOW_ENDS)
+		return state_x86__can_leave(s) ? 0 : -ENOTSUP;
+	return leave(f, s);
+}
+
+/* A comparison of unsigned numbers (cmp of a constant, ja) among the last instructions in front of `at`: one more, or 0. */
+static size_t bound_before(const struct follow *f, size_t at)
+{
+	bool above = false;
+	struct insn_x86 i;
+	int seen = 0;
+
+	while (at-- > 0 && seen < MAX_BOUND) {
+		if (f->at[at] == NOWHERE || !read_insn(f, at, &i))
+			continue;
+		seen++;
+		if (above && !i.map && !i.vex &&
+		    (((i.op == 0x80 || i.op == 0x81 || i.op == 0x83) && i.group == 7) || i.op == 0x3c || i.op == 0x3d))
+			return i.imm >= 0 && i.imm < MAX_TABLE ? (size_t)i.imm + 1 : 0;
+		above |= !i.vex && ((!i.map && i.op == 0x77) || (i.map == 1 && i.op == 0x87));
+	}
 	return 0;
 }
 
-static int jump(struct follow *f, size_t next, int64_t by, const struct state *s)
+/* What a table of a switch has: offsets of instructions, MAX_TABLE at most. 0: it is none. */
+static size_t read_table(const struct follow *f, const struct going *g, uint32_t targets[MAX_TABLE])
 {
-	int64_t to = (int64_t)next + by;
+	size_t bound = bound_before(f, f->now), n = 0;
+	int64_t entry = 0;
 
-	return to >= 0 && to < (int64_t)f->n ? reach(f, (size_t)to, s) : leave(f, s);
-}
+	for (; f->what->read && n < (bound ? bound : MAX_TABLE); n++) {
+		uint64_t to;
 
-static void set(struct state *s, unsigned int reg, int32_t value)
-{
-	s->regs[reg] = value;
-	for (size_t k = 0; k < KEPT; k++)
-		s->is_callers[k] &= reg != kept[k];
-}
-
-/* The register is written to CFA + `to`. */
-static void store(struct state *s, unsigned int reg, int32_t to)
-{
-	for (size_t k = 0; k < KEPT; k++) {
-		if (reg == kept[k] && s->is_callers[k])
-			s->saved[k] = to;
-		else if (to == s->saved[k])
-			s->saved[k] = UNKNOWN;
+		if (f->what->read(f->what->context, g->to + n * g->size, &entry, g->size))
+			break;
+		to = g->size == 4 ? g->to + (uint64_t)(int64_t)(int32_t)entry : (uint64_t)entry;
+		if (!is_inside(f, to))
+			break;
+		targets[n] = (uint32_t)(to - f->what->start);
 	}
+	return bound && n < bound ? 0 : n;
 }
 
-static void push(struct state *s, unsigned int reg)
+/* Control goes on where a table says. How long it is has been guessed at: of what it alone leads to nothing is certain. */
+static int jump_by_table(struct follow *f, const struct going *g, struct state_x86 *s)
 {
-	s->regs[X86_RSP] = moved(s->regs[X86_RSP], -8);
-	store(s, reg, s->regs[X86_RSP]);
+	uint32_t targets[MAX_TABLE];
+	size_t n = read_table(f, g, targets);
+	int err = n ? 0 : -ENOTSUP;
+
+	s->certain &= f->what->whole;
+	for (size_t i = 0; i < n && !err; i++)
+		err = reach(f, targets[i], s);
+	return err;
 }
 
-/* The register becomes what is at CFA + `from`. */
-static void load(struct state *s, unsigned int reg, int32_t from)
+/* Does what is behind a call begin with what the call has returned? No function begins with rax but for saving it. */
+static bool uses_result(const struct follow *f, size_t at)
 {
-	set(s, reg, UNKNOWN);
-	for (size_t k = 0; k < KEPT; k++)
-		s->is_callers[k] |= reg == kept[k] && from != UNKNOWN && from == s->saved[k];
-}
+	struct insn_x86 i;
 
-static void pop(struct state *s, unsigned int reg)
-{
-	int32_t from = s->regs[X86_RSP];
-
-	load(s, reg, from);
-	if (reg != X86_RSP)
-		s->regs[X86_RSP] = moved(from, 8);
-}
-
-/* Where a memory operand is, from CFA. */
-static int32_t place(const struct insn_x86 *i, const struct state *s)
-{
-	return i->plain ? moved(s->regs[i->rm], i->disp) : UNKNOWN;
-}
-
-/* add and sub of a constant. */
-static bool step_sum(const struct insn_x86 *i, struct state *s)
-{
-	if ((i->op != 0x81 && i->op != 0x83) || i->mod != 3 || !i->rex_w || (i->group != 0 && i->group != 5))
+	if (at >= f->what->n || !read_insn(f, at, &i) || i.map || i.vex)
 		return false;
-	set(s, i->rm, moved(s->regs[i->rm], i->group ? -i->imm : i->imm));
-	return true;
+	return (i.op == 0x89 && i.reg == X86_RAX && i.mod == 3) || (i.op == 0x8b && i.rm == X86_RAX && i.mod == 3) ||
+	       (i.op == 0x85 && i.reg == X86_RAX && i.rm == X86_RAX && i.mod == 3);
 }
 
-/* mov and lea of 64 bits. */
-static bool step_move(const struct insn_x86 *i, struct state *s)
+static int call(struct follow *f, const struct going *g, struct state_x86 *s)
 {
-	if (!i->rex_w)
-		return false;
-	if (i->op == 0x8d) {
-		set(s, i->reg, place(i, s));
-	} else if (i->op == 0x89 && i->mod == 3) {
-		set(s, i->rm, s->regs[i->reg]);
-	} else if (i->op == 0x8b && i->mod == 3) {
-		set(s, i->reg, s->regs[i->rm]);
-	} else if (i->op == 0x8b) {
-		load(s, i->reg, place(i, s));
-	} else if (i->op == 0x89) {
-		if (place(i, s) != UNKNOWN)
-			store(s, i->reg, place(i, s));
-	} else {
-		return false;
+	enum follow_function to = g->pointer ? FOLLOW_UNKNOWN : function_at(f, g->to);
+	int32_t sp = s->regs[X86_RSP];
+
+	if (to == FOLLOW_ENDS)
+		return 0;
+	if (g->pointer && s->certain) {
+		bool aligned = state_x86__is_distance(sp) && !(sp & 15);
+
+		if (!aligned && !f->what->proven)
+			return -ENOTSUP;
+		f->shown |= aligned;
 	}
-	return true;
+	state_x86__step_call(s);
+	s->certain &= to == FOLLOW_RETURNS || uses_result(f, g->next);
+	return reach(f, g->next, s);
 }
 
-/* Instructions that move the stack pointer by themselves. */
-static bool step_stack(const struct insn_x86 *i, struct state *s)
+/* The number of the address that an instruction takes, negative when it takes none. -ENOMEM. */
+static int32_t number_of_address(struct follow *f, const struct insn_x86 *i, size_t next)
 {
-	uint8_t op = i->op;
+	uint64_t addr = f->what->start + next + (uint64_t)i->disp;
 
-	if ((op & 0xf8) == 0x50) {
-		push(s, i->embedded);
-	} else if ((op & 0xf8) == 0x58) {
-		pop(s, i->embedded);
-	} else if (op == 0x68 || op == 0x6a || op == 0x9c || (op == 0xff && i->group == 6)) {
-		push(s, X86_RAX);
-	} else if (op == 0x9d) {
-		s->regs[X86_RSP] = moved(s->regs[X86_RSP], 8);
-	} else if (op == 0xc9) {
-		s->regs[X86_RSP] = s->regs[X86_RBP];
-		pop(s, X86_RBP);
-	} else {
-		return false;
-	}
-	if (i->op_size) /* 2 bytes rather than 8 */
-		s->regs[X86_RSP] = UNKNOWN;
-	return true;
-}
-
-/* A function was called, and has returned: System V ABI x86-64, figure 3.4. */
-static void step_call(struct state *s)
-{
-	static const uint8_t changed[] = {X86_RAX, X86_RCX, X86_RDX, X86_RSI, X86_RDI, 8, 9, 10, 11};
-
-	for (size_t k = 0; k < sizeof(changed); k++)
-		s->regs[changed[k]] = UNKNOWN;
-}
-
-/* What the instruction makes of the state. */
-static void step(const struct insn_x86 *i, struct state *s)
-{
-	if (!i->map && !i->vex && (step_sum(i, s) || step_move(i, s) || step_stack(i, s)))
-		return;
-	for (unsigned int r = 0; r < X86_REGS; r++)
-		if (insn_x86__may_change(i, r))
-			set(s, r, UNKNOWN);
+	if (i->vex || i->map || i->op != 0x8d || !i->rex_w || i->mod || i->has_sib || (i->rm & 7) != 5)
+		return -1;
+	for (size_t k = 0; k < f->lea.len; k++)
+		if (f->lea.data[k] == addr)
+			return (int32_t)k;
+	if (f->lea.len == STATE_ADDRESSES)
+		return STATE_ADDRESSES;
+	return vec__push(&f->lea, addr) ? -ENOMEM : (int32_t)f->lea.len - 1;
 }
 
 static int follow_one(struct follow *f, size_t at)
 {
-	struct state s = f->states.data[f->at[at]];
+	struct state_x86 s = f->states.data[f->at[at]];
+	struct going g;
 	struct insn_x86 i;
-	size_t next;
+	int32_t address;
 	int err;
 
-	if (!insn_x86__read(f->code + at, f->n - at, &i))
+	if (!read_insn(f, at, &i))
 		return -ENOTSUP;
-	next = at + i.length;
-	if (!i.vex && i.map == 0) {
-		switch (i.op) {
-		case 0xc3: /* ret */
-			return leave(f, &s);
-		case 0xe9: /* jmp */
-		case 0xeb:
-			return jump(f, next, i.imm, &s);
-		case 0xe8: /* call; of what follows, where it only asks for its address */
-			if (!i.imm)
-				return -ENOTSUP;
-			step_call(&s);
-			return reach(f, next, &s);
-		case 0xcc: /* int3 */
-			return 0;
-		case 0xc2:
-			return -ENOTSUP;
-		case 0xff:
-			if (i.group == 4)
-				return leave(f, &s);
-			if (i.group == 3 || i.group == 5)
-				return -ENOTSUP;
-			if (i.group == 2) {
-				step_call(&s);
-				return reach(f, next, &s);
-			}
-		}
-		if ((i.op & 0xf0) == 0x70 || (i.op & 0xfc) == 0xe0) {
-			step(&i, &s);
-			err = jump(f, next, i.imm, &s);
-			return err ? err : reach(f, next, &s);
-		}
-	}
-	if (!i.vex && i.map == 1 && (i.op & 0xf0) == 0x80) {
-		err = jump(f, next, i.imm, &s);
-		return err ? err : reach(f, next, &s);
-	}
-	if (!i.vex && i.map == 1 && i.op == 0x0b) /* ud2 */
+	f->now = at;
+	g = going_of(f, at, &i, &s);
+	switch (g.way) {
+	case WAY_NONE:
+		return -ENOTSUP;
+	case WAY_END:
 		return 0;
-	step(&i, &s);
-	return reach(f, next, &s);
-}
-
-static bool fits16(int32_t offset)
-{
-	return offset >= INT16_MIN && offset < INT16_MAX;
-}
-
-/* Where the caller's registers are. */
-static void add_kept(const struct state *s, bool bx_lost, struct unwind_rule *rule)
-{
-	if (s->is_callers[0]) {
-		rule->fp = UNWIND_FP_SAME;
-	} else if (s->saved[0] != UNKNOWN && fits16(s->saved[0])) {
-		rule->fp = UNWIND_FP_SAVED;
-		rule->fp_off = (int16_t)s->saved[0];
-	} else {
-		rule->fp = UNWIND_FP_UNKNOWN;
+	case WAY_RETURN:
+		f->returns |= s.certain;
+		f->shown |= s.certain;
+		return leave(f, &s);
+	case WAY_JUMP:
+		return jump(f, &g, &s);
+	case WAY_CALL:
+		return call(f, &g, &s);
+	case WAY_TABLE:
+		return jump_by_table(f, &g, &s);
+	case WAY_BRANCH:
+		state_x86__step(&i, &s, -1);
+		err = jump(f, &g, &s);
+		return err ? err : reach(f, g.next, &s);
+	case WAY_NEXT:
+		break;
 	}
-	if (s->is_callers[1] && !bx_lost)
-		return;
-	if (s->saved[1] != UNKNOWN && fits16(s->saved[1]) && !bx_lost) {
-		rule->flags |= UNWIND_BX_SAVED;
-		rule->bx_off = (int16_t)s->saved[1];
-	} else {
-		rule->flags |= UNWIND_BX_UNKNOWN;
+	address = number_of_address(f, &i, g.next);
+	if (address == -ENOMEM)
+		return -ENOMEM;
+	state_x86__step(&i, &s, address);
+	return reach(f, g.next, &s);
+}
+
+/* Does what begins at `at` end the thread, without a branch? */
+static bool is_dead_end(const struct follow *f, size_t at)
+{
+	struct insn_x86 i;
+
+	for (int k = 0; k < MAX_DEAD && at < f->what->n && f->at[at] != NOWHERE && read_insn(f, at, &i); k++) {
+		struct going g = going_of(f, at, &i, &f->states.data[f->at[at]]);
+
+		if (g.way != WAY_NEXT && g.way != WAY_CALL)
+			return g.way == WAY_END;
+		at = g.next;
 	}
+	return false;
 }
 
-/* The rule that a state makes. */
-static struct unwind_rule rule_of(const struct state *s, bool bx_lost)
+/*
+ * A thread's first function on a stack of its own, behind clone: it has no return address any more, its rbp is 0, as that of the
+ * outermost frame is to be (System V ABI x86-64, 3.4.1), and it ends the thread.
+ */
+static bool is_outermost(const struct follow *f, size_t at, const struct state_x86 *s)
 {
-	struct unwind_rule rule = {.ra_off = AT_START};
-	/* DWARF's numbers: System V ABI x86-64, figure 3.36 */
-	static const uint8_t dwarf[X86_REGS] = {0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15};
-	unsigned int reg = X86_RSP;
+	int32_t sp = s->regs[X86_RSP];
 
-	if (s->regs[reg] == UNKNOWN && s->regs[X86_RBP] != UNKNOWN)
-		reg = X86_RBP;
-	for (unsigned int r = 0; r < X86_REGS && s->regs[reg] == UNKNOWN; r++)
-		if (s->regs[r] != UNKNOWN)
-			reg = r;
-	if (s->regs[reg] == UNKNOWN)
-		return (struct unwind_rule){.cfa = UNWIND_UNKNOWN};
-	rule.cfa = reg == X86_RSP ? UNWIND_SP : reg == X86_RBP ? UNWIND_FP : UNWIND_REG;
-	rule.reg = rule.cfa == UNWIND_REG ? dwarf[reg] : 0;
-	rule.cfa_off = -s->regs[reg];
-	add_kept(s, bx_lost, &rule);
-	return rule;
+	return state_x86__is_distance(sp) && sp > STATE_AT_START && s->regs[X86_RBP] == STATE_NUMBER(0) && is_dead_end(f, at);
 }
 
-static int append(const struct follow *f, uint64_t start, filler_list *out)
+/* Does it come to the instruction behind it? */
+static bool goes_on(const struct follow *f, const struct going *g)
 {
-	size_t before = out->len;
+	if (g->next >= f->what->n)
+		return false;
+	if (g->way == WAY_CALL)
+		return g->pointer || function_at(f, g->to) != FOLLOW_ENDS;
+	return g->way == WAY_NEXT || g->way == WAY_BRANCH;
+}
 
-	for (size_t at = 0; at < f->n; at++) {
-		struct filler one = {.start = start + at};
-		struct filler *last = out->len > before ? &out->data[out->len - 1] : NULL;
-		struct insn_x86 i;
+static bool leads_by_table(struct follow *f, const struct going *g, size_t at)
+{
+	uint32_t targets[MAX_TABLE];
+	bool leads = false;
 
-		if (f->at[at] == NOWHERE || !insn_x86__read(f->code + at, f->n - at, &i))
-			continue;
-		one.end = one.start + i.length;
-		one.rule = rule_of(&f->states.data[f->at[at]], f->bx_lost);
-		if (last && last->end == one.start && !memcmp(&last->rule, &one.rule, sizeof(one.rule))) {
-			last->end = one.end;
-		} else if (last && last->end > one.start) { /* jumped into the middle of an instruction */
-			out->len = before;
-			return -ENOTSUP;
-		} else if (vec__push(out, one)) {
-			out->len = before;
-			return -ENOMEM;
+	f->now = at;
+	for (size_t n = read_table(f, g, targets); n-- > 0;)
+		leads |= f->leaves[targets[n]];
+	return leads;
+}
+
+/* Spreads `leaves` to what leads there; not to all of it where that takes too long. */
+static void find_leads(struct follow *f)
+{
+	bool more = true;
+
+	for (int turn = 0; turn < MAX_TURNS && more; turn++) {
+		more = false;
+		for (size_t at = f->what->n; at-- > 0;) {
+			struct insn_x86 i;
+			struct going g;
+
+			if (f->at[at] == NOWHERE || f->leaves[at] || !read_insn(f, at, &i))
+				continue;
+			g = going_of(f, at, &i, &f->states.data[f->at[at]]);
+			if ((g.way == WAY_JUMP || g.way == WAY_BRANCH) && !g.pointer && is_inside(f, g.to))
+				f->leaves[at] = f->leaves[g.to - f->what->start];
+			if (g.way == WAY_TABLE)
+				f->leaves[at] = leads_by_table(f, &g, at);
+			if (goes_on(f, &g))
+				f->leaves[at] |= f->leaves[g.next];
+			more |= f->leaves[at];
 		}
 	}
+}
+
+/* The other functions that an instruction tells of. */
+static int find_others(const struct follow *f, const struct going *g, int32_t address, struct follow_found *found)
+{
+	if (address >= 0)
+		return address < (int32_t)f->lea.len ? vec__push(&found->taken, f->lea.data[address]) : 0;
+	if (g->pointer || (g->way != WAY_CALL && ((g->way != WAY_JUMP && g->way != WAY_BRANCH) || is_inside(f, g->to))))
+		return 0;
+	return vec__push(&found->called, g->to);
+}
+
+static int append_one(struct follow *f, size_t at, size_t before, struct follow_found *found, filler_list *out)
+{
+	struct filler one = {.start = f->what->start + at};
+	struct filler *last = out->len > before ? &out->data[out->len - 1] : NULL;
+	const struct state_x86 *s = &f->states.data[f->at[at]];
+	struct insn_x86 i;
+	struct going g;
+	int err;
+
+	if (!f->what->whole && !s->certain && !f->leaves[at]) {
+		if (found)
+			found->partial = true;
+		return 0;
+	}
+	if (!read_insn(f, at, &i))
+		return 0;
+	one.end = one.start + i.length;
+	one.rule = is_outermost(f, at, s) ? (struct unwind_rule){.cfa = UNWIND_END} : state_x86__rule(s, f->bx_lost);
+	/* while the kernel makes the child, its rax is 0, and the parent's is not */
+	if (one.rule.cfa != UNWIND_UNKNOWN && state_x86__forks(&i, s))
+		one.rule.flags |= UNWIND_FORKS;
+	if (last && last->end > one.start) /* jumped into the middle of an instruction */
+		return -ENOTSUP;
+	if (last && last->end == one.start && !memcmp(&last->rule, &one.rule, sizeof(one.rule))) {
+		last->end = one.end;
+		err = 0;
+	} else {
+		err = vec__push(out, one);
+	}
+	g = going_of(f, at, &i, s);
+	return err || !found ? err : find_others(f, &g, number_of_address(f, &i, g.next), found);
+}
+
+static int append(struct follow *f, struct follow_found *found, filler_list *out)
+{
+	size_t before = out->len, called = found ? found->called.len : 0, taken = found ? found->taken.len : 0;
+	int err = 0;
+
+	if (!f->what->whole)
+		find_leads(f);
+	for (size_t at = 0; at < f->what->n && !err; at++)
+		if (f->at[at] != NOWHERE)
+			err = append_one(f, at, before, found, out);
+	if (err) {
+		out->len = before;
+		if (found) {
+			found->called.len = called;
+			found->taken.len = taken;
+		}
+		return err;
+	}
+	if (found)
+		found->is = !f->is_left ? FOLLOW_ENDS : f->returns ? FOLLOW_RETURNS : FOLLOW_UNKNOWN;
 	return 0;
 }
 
-static int run(struct follow *f, uint64_t start, filler_list *out)
+static int run(struct follow *f, struct follow_found *found, filler_list *out)
 {
-	struct state first = {.saved = {UNKNOWN, UNKNOWN}, .is_callers = {true, true}};
+	const struct state_x86 first = state_x86__start();
+	size_t n = f->what->n;
 	int err;
 
-	for (size_t r = 0; r < X86_REGS; r++)
-		first.regs[r] = r == X86_RSP ? AT_START : UNKNOWN;
 	err = reach(f, 0, &first);
 	while (!err && f->todo.len) {
-		err = f->steps++ < MAX_STEPS(f->n) ? 0 : -E2BIG;
+		err = f->steps++ < MAX_STEPS(n) ? 0 : -E2BIG;
 		f->todo.len--;
 		err = err ? err : follow_one(f, f->todo.data[f->todo.len]);
 	}
-	if (!err && !f->returns)
+	if (!err && (found ? !f->shown && !f->what->proven : !f->is_left))
 		err = -ENOTSUP;
-	return err ? err : append(f, start, out);
+	return err ? err : append(f, found, out);
+}
+
+int follow_x86__run(const struct follow_x86 *what, struct follow_found *found, filler_list *out)
+{
+	struct follow f = {.what = what};
+	int err = -ENOMEM;
+
+	if (!what->n)
+		return -ENOTSUP;
+	if (what->n > FOLLOW_MAX_CODE)
+		return -E2BIG;
+	f.at = malloc(what->n * sizeof(*f.at));
+	f.leaves = calloc(what->n, 1);
+	if (f.at && f.leaves) {
+		memset(f.at, 0xff, what->n * sizeof(*f.at));
+		err = run(&f, found, out);
+	}
+	free(f.at);
+	free(f.leaves);
+	vec__free(&f.states);
+	vec__free(&f.todo);
+	vec__free(&f.lea);
+	return err;
 }
 
 int follow_x86(const uint8_t *code, size_t n, uint64_t start, filler_list *out)
 {
-	struct follow f = {.code = code, .n = n};
-	int err = -ENOMEM;
+	const struct follow_x86 what = {.code = code, .n = n, .start = start, .whole = true, .proven = true};
 
-	if (!n)
-		return -ENOTSUP;
-	if (n > FOLLOW_MAX_CODE)
-		return -E2BIG;
-	f.at = malloc(n * sizeof(*f.at));
-	if (f.at) {
-		memset(f.at, 0xff, n * sizeof(*f.at));
-		err = run(&f, start, out);
-	}
-	free(f.at);
-	vec__free(&f.states);
-	vec__free(&f.todo);
-	return err;
+	return follow_x86__run(&what, NULL, out);
 }

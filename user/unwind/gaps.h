@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Functions without call frame information: hand-written assembly that a symbol names. OpenBLAS has 850 of them, a tenth of what
- * NumPy spends its time in; some of OpenSSL's are, too.
+ * Functions without call frame information: hand-written assembly (OpenBLAS has 850 of them, a tenth of what NumPy spends its time
+ * in; some of OpenSSL's are, too), and all of a C library that is built without (musl). A symbol names them; or they are called,
+ * jumped to or pointed to by one that has been followed.
  */
 #ifndef PYBPF_UNWIND_GAPS_H
 #define PYBPF_UNWIND_GAPS_H
@@ -16,8 +17,8 @@
 bool gaps__symbols(struct elf *elf, struct elf_section *out);
 
 /*
- * Follows the functions among these symbols that no entry of cfi covers; its functions are sorted. What was found is
- * appended to *out, ascending; to *code where all these functions are, whatever came of them. 0, also when nothing was
+ * Follows the functions among these symbols, and those that they lead to, that no entry of cfi covers; its functions are sorted. What
+ * was found is appended to *out, ascending; to *code where all these functions are, whatever came of them. 0, also when nothing was
  * or could be found; -ENOMEM, and both are then to be freed all the same.
  */
 int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, code_ranges *code);

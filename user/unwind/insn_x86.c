@@ -19,10 +19,10 @@ typedef uint32_t opcodes[8];
 /* SDM tables: those with a ModRM byte. */
 static const opcodes modrm_one = {0x0f0f0f0f, 0x0f0f0f0f, 0, 0x00000a08, 0x0000ffff, 0, 0xff0f00c3, 0xc0c00000};
 /* and those that do not exist in 64-bit mode, that belong to the kernel, or that no compiler would use */
-static const opcodes none_one = {0xc0c0c0c0, 0x80808080, 0, 0x0000f007, 0x04004004, 0, 0x0070ed30, 0x0c12f4f0};
+static const opcodes none_one = {0xc0c0c0c0, 0x80808080, 0, 0x0000f007, 0x04004004, 0, 0x0070ed30, 0x0c02f4f0};
 static const opcodes modrm_two = {0xffffb41f, 0xff00ffff, 0xffffffff, 0xff7fffff, 0xffff0000, 0xfffff8f8, 0xffff00ff,
 				  0xffffffff};
-static const opcodes none_two = {0x0000d7fd, 0xfffd00ff, 0, 0x0f000000, 0, 0x000007c3, 0, 0};
+static const opcodes none_two = {0x0000d7dd, 0xfffd00ff, 0, 0x0f000000, 0, 0x000007c3, 0, 0};
 
 static bool take(struct reader *r, uint8_t *out)
 {
@@ -68,9 +68,12 @@ static bool take_operands(struct reader *r, struct insn_x86 *i, uint8_t rex_r)
 			return false;
 		i->has_sib = true;
 		i->rm = (sib & 7) | r->rex_b;
-		if (((sib >> 3 & 7) | r->rex_x) != 4)
+		if (((sib >> 3 & 7) | r->rex_x) != 4) {
 			i->plain = false;
+			i->scale = 1 << (sib >> 6);
+		}
 		low = sib & 7;
+		i->no_base = low == 5 && i->mod == 0;
 	}
 	if (low == 5 && i->mod == 0) { /* no base, or rip */
 		i->plain = false;
@@ -195,6 +198,7 @@ bool insn_x86__read(const uint8_t *code, size_t n, struct insn_x86 *out)
 	r.rex_b = rex & 1 ? 8 : 0;
 	r.rex_x = rex & 2 ? 8 : 0;
 	i.rex_w = rex & 8;
+	i.rex = rex;
 	if (byte == 0xc4 || byte == 0xc5 || byte == 0x62) {
 		if (rex || !read_vex(&r, &i, byte))
 			return false;
@@ -282,6 +286,8 @@ static uint32_t implicit(const struct insn_x86 *i)
 		return op >= 0x60 && op <= 0x63 ? cx : 0;
 	if (i->map == 2)
 		return 0;
+	if (i->map == 1 && !i->vex && op == 0x05) /* syscall */
+		return ax | cx | 1 << 11;
 	if (i->map == 1) /* rdtscp, rdtsc, cpuid, cmpxchg */
 		return !i->vex && (op == 0x01 || op == 0x31 || op == 0xa2 || op == 0xb0 || op == 0xb1 || op == 0xc7)
 			       ? ax | cx | dx | bx
@@ -299,25 +305,77 @@ static uint32_t implicit(const struct insn_x86 *i)
 	return (op >= 0xa0 && op <= 0xa3) || op == 0xd7 || op == 0xdf ? ax : 0;
 }
 
-/* Does ModRM's reg extend the opcode (SDM table A-6)? Those of two bytes are taken for others, which does no harm. */
+/* Does ModRM's reg extend the opcode (SDM table A-6)? */
 static bool is_group(const struct insn_x86 *i)
 {
 	uint8_t op = i->op;
 
-	return !i->map && !i->vex &&
-	       ((op >= 0x80 && op <= 0x83) || op == 0x8f || op == 0xc0 || op == 0xc1 || op == 0xc6 || op == 0xc7 ||
-		(op >= 0xd0 && op <= 0xd3) || op == 0xf6 || op == 0xf7 || op == 0xfe || op == 0xff);
+	if (i->map == 1 && op == 0x7e) /* movd, movq: of a vector register */
+		return true;
+	if (i->vex || i->map > 1)
+		return false;
+	if (i->map == 1)
+		return (op & 0xf0) == 0x90 || op == 0x01 || op == 0xae || op == 0xba || op == 0xc7;
+	return (op >= 0x80 && op <= 0x83) || op == 0x8f || op == 0xc0 || op == 0xc1 || op == 0xc6 || op == 0xc7 ||
+	       (op >= 0xd0 && op <= 0xd3) || (op >= 0xd8 && op <= 0xdf) || op == 0xf6 || op == 0xf7 || op == 0xfe || op == 0xff;
+}
+
+/* Is ModRM's rm but read, and reg written? Some of those that do so (SDM tables ). */
+static bool is_load(const struct insn_x86 *i)
+{
+	uint8_t op = i->op;
+
+	/* cvttss2si and the like, movmskps, pextrw, pmovmskb */
+	if (i->map == 1 && (op == 0x2c || op == 0x2d || op == 0x50 || op == 0xc5 || op == 0xd7))
+		return true;
+	if (i->vex || i->map > 1)
+		return false;
+	if (i->map == 1)
+		return (op & 0xf0) == 0x40 || op == 0xaf || op == 0xb6 || op == 0xb7 || op == 0xbe || op == 0xbf;
+	return (op < 0x40 && ((op & 7) == 2 || (op & 7) == 3)) || op == 0x63 || op == 0x69 || op == 0x6b || op == 0x8a || op == 0x8b;
+}
+
+/* Are its operands of 8 bits (SDM tables, Eb, Gb)? What they say of the source alone does not matter. */
+static bool is_byte(const struct insn_x86 *i)
+{
+	uint8_t op = i->op;
+
+	if (i->vex || i->map > 1)
+		return false;
+	if (i->map == 1)
+		return (op & 0xf0) == 0x90 || op == 0xb0 || op == 0xc0;
+	if (op < 0x40)
+		return (op & 7) == 0 || (op & 7) == 2;
+	return (op & 0xf8) == 0xb0 ||
+	       (!(op & 1) && (op == 0x80 || op == 0x86 || op == 0x88 || op == 0x8a || op == 0xc0 || op == 0xc6 || op == 0xd0 ||
+			      op == 0xd2 || op == 0xf6 || op == 0xfe));
+}
+
+/* Is a register in the opcode's low bits (SDM tables )? */
+static bool has_embedded(const struct insn_x86 *i)
+{
+	uint8_t op = i->op;
+
+	if (i->map == 1)
+		return (op & 0xf8) == 0xc8; /* bswap */
+	return !i->map && ((op & 0xf0) == 0x50 || (op & 0xf8) == 0x90 || (op & 0xf0) == 0xb0);
 }
 
 bool insn_x86__may_change(const struct insn_x86 *i, unsigned int reg)
 {
+	/* without REX, 4 to 7 are ah, ch, dh and bh: SDM 2.2.1.2 */
+	unsigned int high = !i->rex && is_byte(i) ? 4 : 0;
+	bool other = high && reg >= 4 && reg < 8;
+
 	if (implicit(i) >> reg & 1)
 		return true;
 	if (is_vector(i) || only_reads(i))
 		return false;
 	if (i->vex && i->vvvv == reg)
 		return true;
+#define NAMES(number) (!other && ((number) == reg || (high && (number) == reg + high && reg < 4)))
 	if (i->has_modrm)
-		return (i->reg == reg && !is_group(i)) || (i->mod == 3 && i->rm == reg);
-	return i->embedded == reg || (!i->map && i->op == 0xc9 && (reg == X86_RSP || reg == X86_RBP));
+		return (!is_group(i) && NAMES(i->reg)) || (i->mod == 3 && !is_load(i) && NAMES(i->rm));
+	return (has_embedded(i) && NAMES(i->embedded)) || (!i->map && i->op == 0xc9 && (reg == X86_RSP || reg == X86_RBP));
+#undef NAMES
 }

@@ -17,6 +17,7 @@ struct insn_x86 {
 	uint8_t map; /* 0: one byte, 1: 0f, 2: 0f 38, 3: 0f 3a; VEX and EVEX have the same maps, and 5 and 6 */
 	uint8_t op;
 	bool vex;      /* or EVEX */
+	bool rex;      /* there is a REX prefix */
 	bool rex_w;    /* operands of 64 bits */
 	bool op_size;  /* prefix 66 */
 	bool has_modrm;
@@ -25,6 +26,8 @@ struct insn_x86 {
 	uint8_t group; /* the same bits as an extension of the opcode */
 	uint8_t rm;    /* mod 3: a register; or with REX.B the base of a memory operand */
 	bool has_sib;  /* memory: an index register, or no base, may be part of its address */
+	uint8_t scale; /* memory: of the index register; 0: none */
+	bool no_base;  /* memory: at disp, with an index or without */
 	bool plain;    /* memory at register rm + disp, and nothing else */
 	uint8_t vvvv;  /* VEX and EVEX: one more register */
 	uint8_t embedded; /* the register in the opcode's low bits, with REX.B */
