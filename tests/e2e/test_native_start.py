@@ -80,3 +80,32 @@ def test_of_a_child_that_becomes_another_program(any_python, record, tmp_path):
         bare += count if "[unknown]" in stack else 0
     assert of_children > 30 * 3 and not bare, (of_children, bare)
     assert not any("/dash" in module or "/bash" in module or module == "sh)" for module in modules), modules
+
+
+SPAWNED = """
+import hashlib, time
+def burn(end):
+    while time.process_time() < end:
+        hashlib.sha256(b"x" * 200000).hexdigest()
+burn(time.process_time() + 0.1)
+"""
+SPAWNER = """
+import os, sys
+for _ in range(20):
+    pids = [os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, sys.argv[1]]) for _ in range(3)]
+    for pid in pids:
+        os.waitpid(pid, 0)
+"""
+
+
+def test_programs_that_come_by_exec_have_names(any_python, record, tmp_path):
+    """Also for libraries that they load later. The news of an exec and the first samples of what it has brought come by two ways."""
+    spawner, spawned = tmp_path / "spawner.py", tmp_path / "spawned.py"
+    spawner.write_text(SPAWNER)
+    spawned.write_text(SPAWNED)
+    ran = record("-s", "-n", "-r", 2000, output=tmp_path / "out.raw", command=[*any_python.command, spawner, spawned])
+    assert ran.status == 0, ran
+    burning = [(stack, n) for stack, n in ran.stacks if "burn" in harness.names(stack)]
+    assert sum(n for _, n in burning) > 20 * 3 * 20
+    nameless = [(stack, n) for stack, n in burning if "[unknown]" in stack]
+    assert not nameless, (sum(n for _, n in nameless), nameless[:2])

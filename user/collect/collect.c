@@ -198,12 +198,41 @@ int collect__start(struct collect *c, struct err *e)
 	return err;
 }
 
+static void on_mmap(void *arg, const struct sideband_mmap *m)
+{
+	struct collect *c = arg;
+
+	if (c->spaces && c->has_targets && kernel__is_target(c->kernel, m->pid))
+		spaces__load(c->spaces, m->pid);
+	interps__on_mmap(c->interps, m);
+	if (c->spaces)
+		spaces__on_mmap(c->spaces, m);
+}
+
+static void on_exec(void *arg, uint32_t pid)
+{
+	struct collect *c = arg;
+
+	if (c->spaces)
+		spaces__on_exec(c->spaces, pid);
+}
+
+static void hear_of_mappings(struct collect *c)
+{
+	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
+
+	c->mappings_lost += sideband__drain(c->sideband, &handler);
+}
+
 /* The kernel's questions are answered before later records are looked at. */
 static int take_record(void *arg, const void *record, size_t size)
 {
 	struct collect *c = arg;
 	const struct rec_file *file = record;
 
+	/* who comes with mappings may have come by an exec: that must be known before, or they are of the program that ran until then */
+	if (c->spaces && size >= sizeof(file->type) && (file->type == REC_PROC || file->type == REC_REST))
+		hear_of_mappings(c);
 	if (size >= sizeof(*file) && file->type == REC_FILE)
 		interps__on_file(c->interps, file);
 	if (size >= sizeof(struct rec_proc) && file->type == REC_PROC)
@@ -224,25 +253,6 @@ static int take_sample(void *arg, const struct rec_sample *sample)
 	if (c->rests && rests__hold(c->rests, sample))
 		return 0;
 	return recorder__sample(c->recorder, sample);
-}
-
-static void on_mmap(void *arg, const struct sideband_mmap *m)
-{
-	struct collect *c = arg;
-
-	if (c->spaces && c->has_targets && kernel__is_target(c->kernel, m->pid))
-		spaces__load(c->spaces, m->pid);
-	interps__on_mmap(c->interps, m);
-	if (c->spaces)
-		spaces__on_mmap(c->spaces, m);
-}
-
-static void on_exec(void *arg, uint32_t pid)
-{
-	struct collect *c = arg;
-
-	if (c->spaces)
-		spaces__on_exec(c->spaces, pid);
 }
 
 static bool is_held(void *arg, uint64_t identity)
@@ -273,11 +283,13 @@ void collect__finish_samples(struct collect *c)
 
 int collect__take_all(struct collect *c, struct err *e)
 {
-	struct sideband_handler handler = {.on_mmap = on_mmap, .on_exec = on_exec, .arg = c};
 	uint32_t missed = kernel__files_missed(c->kernel);
-	uint64_t lost = sideband__drain(c->sideband, &handler);
+	uint64_t lost;
 	int n;
 
+	hear_of_mappings(c);
+	lost = c->mappings_lost;
+	c->mappings_lost = 0;
 	if (lost || missed != c->files_missed)
 		interps__scan(c->interps, 0, NULL); /* some mappings or files were missed: look at everyone again */
 	c->files_missed = missed;

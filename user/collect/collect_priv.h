@@ -55,6 +55,7 @@ struct collect {
 	size_t told_notes;
 	uint64_t last_second, last_epoch, last_ended_check;
 	uint32_t files_missed; /* as last seen */
+	uint64_t mappings_lost; /* records of mappings, since all processes were last looked at */
 	char *words;
 };
 
