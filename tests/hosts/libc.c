@@ -133,11 +133,11 @@ int main(int argc, char **argv)
 	sigaction(SIGUSR1, &action, NULL);
 	action.sa_flags |= SA_ONSTACK;
 	sigaction(SIGUSR2, &action, NULL);
-	if (argc > 1) {
-		puts("ready");
-		fflush(stdout);
-	}
-	for (;;) {
+	for (int round = 0;; round++) {
+		if (round == 1 && argc > 1) {
+			puts("ready");
+			fflush(stdout);
+		}
 		sorts();
 		signals();
 		texts();
