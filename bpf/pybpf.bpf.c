@@ -262,16 +262,19 @@ static __always_inline int sample__python(struct scratch *s, const __u64 *regs, 
 	__s64 slot = p->slot[0];
 	__u64 sp = s->lay.tstate_cframe ? task__user_sp(regs) : 0, tp = task->thread_pointer;
 	__u64 current = 0, held = slot ? tstate__holder(s, p, &s->lay, tp, sp, &current) : 0, tstate = held;
+	__u64 own = 0, differ;
 	int outcome = PYBPF_OK;
 
 	if (tstate) {
 		tstate = tstate__holding(s, regs, task, id, held, cpu);
+		own = tstate__last_own(s, id);
 		outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;
 	} else {
 		outcome = tstate__find(p, &s->lay, tp, &tstate);
 		if (p->slot[0] != slot) { /* for the first time, and user space waits for it: the GIL's holder comes later */
 			proc__remember(s);
 			held = tstate__holder(s, p, &s->lay, tp, sp, &current);
+			own = held ? tstate : 0;
 			tstate = held ? held : tstate;
 		}
 		if (!tstate && p->flags & PROC_LISTED)
@@ -281,14 +284,20 @@ static __always_inline int sample__python(struct scratch *s, const __u64 *regs, 
 		if (outcome == PYBPF_OK && tstate__read(s, &s->lay, tstate))
 			outcome = PYBPF_TSTATE_FAULT;
 		if (outcome == PYBPF_OK && s->lay.runtime_current && !held) {
+			own = tstate;
 			tstate = tstate__waiting(s, regs, task, id, tstate, current, sp, cpu);
 			outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;
 		}
 	}
+	/* own && own != tstate, without a branch, of which the verifier would follow each side */
+	asm volatile("" : "+r"(own));
+	differ = own ^ tstate;
+	s->stack.elsewhere = ((own | -own) & (differ | -differ)) >> 63;
 	if (outcome == PYBPF_OK)
 		outcome = walk__start(s, &s->lay, tstate);
 	if (outcome == PYBPF_OK)
 		outcome = walk__python(s, cpu);
+	s->hash += s->stack.elsewhere;
 	return outcome;
 }
 

@@ -341,7 +341,7 @@ struct rec_stack {
 	__u16 nkernel;
 	__u16 outcome;        /* of the Python frames */
 	__u16 native_outcome; /* of the native ones; OK when they were not asked for */
-	__u32 pad;
+	__u32 elsewhere;      /* 1: until 3.11, the thread runs in another state than its first: native frames may run others' frames */
 };
 
 /* Bits of rec_code.missing: what user space has to read itself. */

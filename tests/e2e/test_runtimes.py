@@ -129,6 +129,29 @@ alone()
 thread.join()
 """
 
+# From C that Python has called, and in there C that calls Python.
+INNER = """
+try:
+    import _interpreters as made
+except ImportError:
+    import _xxsubinterpreters as made
+INSIDE = '''import time
+def inside(x):
+    end = time.thread_time() + 0.3
+    n = 0
+    while time.thread_time() < end:
+        for i in range(1000): n += i & 3
+def around(): sorted([1], key=inside)
+around()
+'''
+there = made.create()
+def outside(x):
+    made.run_string(there, INSIDE)
+sorted([1], key=outside)
+outside(1)
+made.run_string(there, INSIDE)
+"""
+
 # One after the other.
 THREADS = """
 import threading, time
@@ -207,6 +230,28 @@ def test_a_thread_that_enters_and_leaves_a_subinterpreter(interpreter, tmp_path)
             assert names[:3] == callers[name] + [name], names
             counts[name] += count
     assert min(counts.values()) > 0.4 * sum(counts.values()) > 0.4 * RATE / 2, counts
+
+
+@pytest.mark.parametrize("interpreter", [i for i in interpreters.select((3, 8)) if not i.kinds & {"stripped", "standalone"}],
+                         ids=lambda i: i.id)
+def test_native_frames_around_a_subinterpreter(interpreter, tmp_path):
+    """Its Python frames stand behind the C function that has entered it, and around the C that they call."""
+    result = harness.record("-n", "-r", RATE, output=tmp_path / "out.raw",
+                            command=interpreter.command + [script(tmp_path, INNER)])
+    assert result.status == 0, result
+    seen = 0
+    for stack, count in result.stacks:
+        if not any("inside (" in label for label in stack):
+            continue
+        names = [label.split(" ")[0] for label in stack]
+        order = [next((n for n, name in enumerate(names) if name in those), -1) for those in (
+            ("interp_run_string", "interpreters_run_string", "_interp_exec", "_run_in_interpreter", "_run_script"), ("<module>",),
+            ("around",))]
+        order += [n for n, name in enumerate(names) if name in ("list_sort", "list_sort_impl", "builtin_sorted")][-1:]
+        order.append(names.index("inside"))
+        assert order == sorted(order) and order[0] >= 0, (order, stack)
+        seen += count
+    assert seen > 0.8 * 0.9 * RATE, seen
 
 
 @pytest.mark.parametrize("interpreter,native", [(i, False) for i in interpreters.select((3, 8))] + [

@@ -100,13 +100,13 @@ static void add_kernel(struct assembly *a)
 
 /*
  * Up to 3.10 each native frame of the evaluator runs one Python frame. Counted from the outer end, where the two chains
- * begin together; from the inner end when that one is missing.
+ * begin together; from the inner end when that one is missing, or runs the frames of the interpreter that the thread has come from.
  */
 static uint32_t evaluators_without_frame(const struct assembly *a)
 {
 	uint32_t n = 0;
 
-	if (a->native_outcome != PYBPF_OK || a->r->outcome != PYBPF_OK)
+	if (a->native_outcome != PYBPF_OK || a->r->outcome != PYBPF_OK || a->r->elsewhere)
 		return 0;
 	for (uint32_t i = 0; i < a->nnative; i++)
 		n += natives__is_evaluator(a->of->space, a->native[i].code);
