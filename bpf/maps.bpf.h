@@ -17,7 +17,6 @@
 #define CODE_MAX      248 /* bytes of a code object that layouts may reach */
 #define FRAMES_ROOM   (PYBPF_MAX_FRAMES + WALK_BATCH + PYBPF_MAX_NATIVE + PYBPF_MAX_KERNEL + 1)
 #define MAX_ENTRIES   1024 /* one more than calls from C into Python that a stack may have to be merged with native frames */
-#define TSTATE_WINDOW 512 /* bytes of a thread state read at once */
 #define NO_FRAME      (~0ull)
 /* Owners of frames (internal/pycore_frame.h, enum _frameowner): those on the data stack, and in the heap. */
 #define OWNER_THREAD    0

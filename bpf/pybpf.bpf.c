@@ -259,24 +259,25 @@ static __always_inline int sample__python(struct scratch *s, const __u64 *regs, 
 					  __u32 cpu)
 {
 	struct proc_info *p = &s->known;
-	__s64 slot = p->slot[0];
 	__u64 sp = s->lay.tstate_cframe ? task__user_sp(regs) : 0, tp = task->thread_pointer;
-	__u64 current = 0, held = slot ? tstate__holder(s, p, &s->lay, tp, sp, &current) : 0, tstate = held;
-	__u64 own = 0, differ;
+	__u64 current = 0, held = 0, tstate, own = 0, differ;
 	int outcome = PYBPF_OK;
 
+	if (!p->slot[0]) {
+		outcome = tstate__resolve(p, &s->lay, tp);
+		if (p->slot[0]) /* user space waits for it */
+			proc__remember(s);
+	}
+	if (p->slot[0])
+		held = tstate__holder(s, p, &s->lay, tp, sp, &current);
+	tstate = held;
 	if (tstate) {
 		tstate = tstate__holding(s, regs, task, id, held, cpu);
 		own = tstate__last_own(s, id);
 		outcome = tstate ? PYBPF_OK : PYBPF_TSTATE_FAULT;
 	} else {
-		outcome = tstate__find(p, &s->lay, tp, &tstate);
-		if (p->slot[0] != slot) { /* for the first time, and user space waits for it: the GIL's holder comes later */
-			proc__remember(s);
-			held = tstate__holder(s, p, &s->lay, tp, sp, &current);
-			own = held ? tstate : 0;
-			tstate = held ? held : tstate;
-		}
+		if (outcome == PYBPF_OK)
+			outcome = tstate__find(p, tp, &tstate);
 		if (!tstate && p->flags & PROC_LISTED)
 			outcome = tstate__listed(s, task, id, &tstate);
 		if (outcome == PYBPF_OK && !tstate)

@@ -113,7 +113,7 @@ static __always_inline __u64 tstate__own(struct scratch *s, const struct task_vi
 
 	if (own)
 		return own;
-	if (tstate__find(&s->known, &s->lay, task->thread_pointer, &own))
+	if (tstate__find(&s->known, task->thread_pointer, &own))
 		own = 0;
 	tstate__keep_own(s, id, own);
 	return own;

@@ -10,9 +10,6 @@
 #ifndef PYBPF_TSTATE_BPF_H
 #define PYBPF_TSTATE_BPF_H
 
-/* 3.11, 3.12: behind datastack_limit comes exc_state, two words, and the root of the _PyCFrames, three (two in 3.12) */
-#define CFRAME_ROOT 40
-
 /* The C library's vector of TLS blocks by module (glibc sysdeps/x86_64/nptl/tls.h and sysdeps/aarch64/nptl/tls.h, dtv_t;
  * musl src/internal/pthread_impl.h). */
 #if defined(__TARGET_ARCH_arm64)
@@ -101,34 +98,14 @@ static __always_inline __u32 tstate__at(const struct py_layout *lay, __u32 membe
 	return member - lay->tstate_frame;
 }
 
-/* Whether the data stack's chunk is read with the frame; with _PyCFrames its top and limit as well, and their root. */
-static __always_inline bool tstate__has_chunk(const struct py_layout *lay)
-{
-	return lay->tstate_chunk != PYBPF_NO_OFFSET &&
-	       tstate__at(lay, lay->tstate_chunk) <= TSTATE_WINDOW - 24 - CFRAME_ROOT;
-}
-
-/* How many bytes of a thread state are read at once: whatever a walk needs, up to TSTATE_WINDOW. */
-static __always_inline __u32 tstate__span(const struct py_layout *lay)
-{
-	__u32 span = 8, thread;
-
-	if (tstate__has_chunk(lay))
-		span = tstate__at(lay, lay->tstate_chunk) + (lay->flags & PY_LAYOUT_CFRAME ? 24 + CFRAME_ROOT : 8);
-	thread = tstate__at(lay, lay->tstate_thread_id);
-	if (lay->runtime_current && thread <= TSTATE_WINDOW - 8 && span < thread + 8)
-		span = thread + 8;
-	return span;
-}
-
 /* Reads what a walk needs of a thread state to the start of s->buf. 0 or -EFAULT. */
 static __always_inline int tstate__read(struct scratch *s, const struct py_layout *lay, __u64 tstate)
 {
-	__u64 span = tstate__span(lay), from = tstate + lay->tstate_frame;
+	__u64 span = lay->tstate_size, from = tstate + lay->tstate_frame;
 
 	/* for the verifier, which in 5.10 forgets the limits of what is spilled */
 	asm volatile("" : "+r"(span), "+r"(from));
-	if (span > TSTATE_WINDOW)
+	if (span > PYBPF_TSTATE_MAX)
 		return -EFAULT;
 	return bpf_probe_read_user(s->buf, span, (void *)from) ? -EFAULT : 0;
 }
@@ -136,7 +113,7 @@ static __always_inline int tstate__read(struct scratch *s, const struct py_layou
 /* A word of the thread state whose beginning is in s->buf. */
 static __always_inline __u64 tstate__u64(const struct scratch *s, const struct py_layout *lay, __u32 member)
 {
-	return *(const __u64 *)(s->buf + (tstate__at(lay, member) & (TSTATE_WINDOW - 1)));
+	return *(const __u64 *)(s->buf + (tstate__at(lay, member) & (PYBPF_TSTATE_MAX - 1)));
 }
 
 /*
@@ -166,7 +143,7 @@ static __always_inline __u64 tstate__holder(struct scratch *s, const struct proc
 	__u64 current = 0;
 
 	/* pthread_self() is the thread pointer on x86-64; where it is not, none is the holder */
-	if (!lay->runtime_current || !tp || tstate__at(lay, lay->tstate_thread_id) > TSTATE_WINDOW - 8 ||
+	if (!lay->runtime_current || !tp ||
 	    bpf_probe_read_user(&current, sizeof(current), (void *)(proc->runtime + lay->runtime_current)) ||
 	    !current)
 		return 0;
@@ -175,27 +152,29 @@ static __always_inline __u64 tstate__holder(struct scratch *s, const struct proc
 }
 
 /*
- * The address of the running thread's PyThreadState, or until 3.11 of its first one. Where it is to be looked for is found
- * out here once for a process, when the interpreter and the dynamic linker have told. Returns PYBPF_OK with *out set (0:
- * the thread has none), or PYBPF_TSTATE_FAULT. One read, 80 ns; two behind a pointer.
+ * Finds out where the states of the process's threads are, which is once for a process, when the interpreter and the dynamic linker
+ * have told: slot[0] is set then. PYBPF_OK or PYBPF_TSTATE_FAULT. tp: 0 so early that not even the C library is up.
  */
-static __always_inline int tstate__find(struct proc_info *proc, const struct py_layout *lay, __u64 tp,
-					     __u64 *out)
+static __always_inline int tstate__resolve(struct proc_info *proc, const struct py_layout *lay, __u64 tp)
+{
+	if (tp && proc->source == PY_TSTATE_TSS)
+		return tstate__resolve_key(proc, lay);
+	if (tp && proc->source == PY_TSTATE_GOT)
+		return tstate__resolve_got(proc, tp);
+	return PYBPF_OK;
+}
+
+/*
+ * The address of the running thread's PyThreadState, or until 3.11 of its first one. Returns PYBPF_OK with *out set (0: the thread
+ * has none, or it is not known where), or PYBPF_TSTATE_FAULT. One read, 80 ns; two behind a pointer.
+ */
+static __always_inline int tstate__find(const struct proc_info *proc, __u64 tp, __u64 *out)
 {
 	__u64 value = 0, at = tp;
-	int outcome = PYBPF_OK;
 
 	*out = 0;
-	if (!tp) /* so early in its life that not even the C library is up */
+	if (!tp || !proc->slot[0])
 		return PYBPF_OK;
-	if (!proc->slot[0]) {
-		if (proc->source == PY_TSTATE_TSS)
-			outcome = tstate__resolve_key(proc, lay);
-		else if (proc->source == PY_TSTATE_GOT)
-			outcome = tstate__resolve_got(proc, tp);
-		if (outcome != PYBPF_OK || !proc->slot[0])
-			return outcome;
-	}
 	if (proc->source == PY_TSTATE_DTV) {
 		if (bpf_probe_read_user(&at, sizeof(at), (void *)(tp + (proc->flags & PROC_MUSL ? TP_DTV_MUSL : TP_DTV))))
 			return PYBPF_TSTATE_FAULT;

@@ -204,8 +204,8 @@ static __always_inline __u64 walk__enter(struct scratch *s, __u64 tstate, const 
 	__u64 in = at - (tstate + s->lay.tstate_frame);
 
 	s->linked = s->cframe - tstate >= PAGE_BYTES; /* the root itself has no evaluator */
-	if (in <= tstate__span(&s->lay) - 8)
-		s->outer = *(const __u64 *)(s->buf + (in & (TSTATE_WINDOW - 1))); /* the root's */
+	if (in + 8 <= s->lay.tstate_size)
+		s->outer = *(const __u64 *)(s->buf + (in & (PYBPF_TSTATE_MAX - 1))); /* the root's */
 	else if (!before || bpf_probe_read_user(&s->outer, sizeof(s->outer), (void *)at))
 		s->outer = NO_FRAME;
 	if ((!s->outer && before - tstate >= PAGE_BYTES) ||
@@ -313,10 +313,10 @@ static __always_inline int walk__start(struct scratch *s, const struct py_layout
 	s->stop = lay->base_frame == PYBPF_NO_OFFSET ? 0 : tstate + lay->base_frame;
 	s->hash = s->identity;
 	frame = tstate__u64(s, lay, lay->tstate_frame);
-	if (tstate__has_chunk(lay))
+	if (lay->tstate_chunk != PYBPF_NO_OFFSET)
 		chunk[0] = tstate__u64(s, lay, lay->tstate_chunk);
 	if (cframes) {
-		if (tstate__has_chunk(lay)) {
+		if (lay->tstate_chunk != PYBPF_NO_OFFSET) {
 			chunk[1] = tstate__u64(s, lay, lay->tstate_chunk + 8);
 			chunk[2] = tstate__u64(s, lay, lay->tstate_chunk + 16);
 		}

@@ -42,6 +42,10 @@ enum pybpf_outcome {
 
 /* ---------------------------------------------------------------- layouts */
 
+#define PYBPF_TSTATE_MAX 512
+/* 3.11, 3.12: behind datastack_limit comes exc_state, two words, and the root of the _PyCFrames, three (two in 3.12) */
+#define PYBPF_CFRAME_ROOT 40
+
 enum py_layout_flag {
 	PY_LAYOUT_CFRAME = 1 << 0,       /* tstate->cframe->current_frame (3.11, 3.12) */
 	PY_LAYOUT_FRAME_OBJECTS = 1 << 1, /* a chain of PyFrameObject (<= 3.10) */
@@ -104,7 +108,8 @@ struct py_layout {
 	__u16 base_frame; /* 3.15: sentinel frame inside the tstate; reaching it proves completeness */
 	__u16 tstate_thread_id; /* pthread_self() of its thread */
 	__u16 tstate_cframe; /* cframe (3.10, 3.11): on the C stack of the thread that evaluates in this state; 0: none */
-	__u32 pad;
+	__u16 tstate_size; /* of a thread state, from tstate_frame on: whatever a walk needs, up to PYBPF_TSTATE_MAX */
+	__u16 pad;
 	__s32 runtime_current; /* the state that holds the GIL, counted from _PyRuntime (<= 3.11); 0: none */
 };
 

@@ -34,7 +34,7 @@ static int walk(struct scratch *s, struct proc_info *p, uint64_t thread_pointer,
 	s->count = 0;
 	s->open = s->linked = 0;
 	if (!tstate) {
-		outcome = tstate__find(p, &s->lay, thread_pointer, &tstate);
+		outcome = host_find_tstate(p, &s->lay, thread_pointer, &tstate);
 		if (outcome == PYBPF_OK)
 			outcome = walk__begin(s, &s->lay, tstate);
 	} else {

@@ -237,6 +237,14 @@ static inline __u32 task__ns_tid(void) /* of compat.bpf.h, which is the kernel's
 #include "bpf/walk.bpf.h"
 #include "bpf/code.bpf.h"
 
+/* As sample__python of bpf/pybpf.bpf.c does at a thread's first sample. */
+static inline int host_find_tstate(struct proc_info *info, const struct py_layout *lay, uint64_t thread, __u64 *tstate)
+{
+	int outcome = info->slot[0] ? PYBPF_OK : tstate__resolve(info, lay, thread);
+
+	return outcome == PYBPF_OK ? tstate__find(info, thread, tstate) : outcome;
+}
+
 static inline bool host_within(const void *to, size_t n, const void *start, size_t size)
 {
 	return (const char *)to >= (const char *)start && (const char *)to + n <= (const char *)start + size;

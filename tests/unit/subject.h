@@ -46,7 +46,7 @@ static bool find_tstate(struct subject *t, uint64_t *tstate)
 	pyproc__source(&t->proc, &info);
 	if (info.source == PY_TSTATE_LIST || !t->proc.file->usable)
 		return false;
-	assert_int_equal(tstate__find(&info, t->lay, t->blocked.thread, &found), PYBPF_OK);
+	assert_int_equal(host_find_tstate(&info, t->lay, t->blocked.thread, &found), PYBPF_OK);
 	*tstate = found;
 	return true;
 }

@@ -115,7 +115,7 @@ static uint64_t read_as_bpf(const struct pyrt_access *a, uint32_t *source)
 	assert_in_range(a->kind, PYRT_ACCESS_INITIAL_EXEC, PYRT_ACCESS_DESCRIPTOR);
 	info.tss_stride = forms[a->kind];
 	for (int twice = 0; twice < 2; twice++) /* the second time from what the first has found out */
-		assert_int_equal(tstate__find(&info, &lay, thread_pointer(), &value), PYBPF_OK);
+		assert_int_equal(host_find_tstate(&info, &lay, thread_pointer(), &value), PYBPF_OK);
 	*source = info.source;
 	return value;
 }

@@ -103,6 +103,7 @@ static void test_rows(void **state)
 				fail_msg("3.%u: %s", minor, e.text);
 			check_bounds(&l.abi);
 			assert_int_equal(l.abi.code_size, row->abi.code_size);
+			assert_int_equal(l.abi.tstate_size, row->abi.tstate_size);
 		}
 	}
 	assert_null(pyrt_layout__row(PYRT_OLDEST_MINOR - 1));

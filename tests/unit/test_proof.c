@@ -190,7 +190,7 @@ static void test_ways_to_the_state(void **state)
 
 		subject__start(&t, interp, "0");
 		pyproc__source(&t.proc, &info);
-		assert_int_equal(tstate__find(&info, t.lay, t.blocked.thread, &tstate), PYBPF_OK);
+		assert_int_equal(host_find_tstate(&info, t.lay, t.blocked.thread, &tstate), PYBPF_OK);
 		if (info.slot[0]) {
 			if (!pyproc__check_source(&t.proc, &info))
 				fail_msg("%s: its own way is refused", interp->id);

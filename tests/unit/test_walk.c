@@ -294,7 +294,7 @@ static void two_evaluators(unsigned int minor)
 
 	begin(minor, newest);
 	marks = lay.frame_entry != 0;
-	image__write(&memory, TSTATE + lay.tstate_frame, (char[TSTATE_WINDOW]){0}, TSTATE_WINDOW);
+	image__write(&memory, TSTATE + lay.tstate_frame, (char[PYBPF_TSTATE_MAX]){0}, PYBPF_TSTATE_MAX);
 	image__write_u64(&memory, TSTATE + lay.tstate_frame, CFRAME);
 	image__write_u64(&memory, TSTATE + lay.tstate_chunk, CHUNK);
 	image__write_u64(&memory, TSTATE + lay.tstate_chunk + 8, newest + SIZE(3));

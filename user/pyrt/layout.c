@@ -70,6 +70,24 @@ static void reach(unsigned int *size, uint16_t offset, unsigned int width)
 		*size = offset + width;
 }
 
+/* How far a thread state has to be copied from its frame on: with the data stack's chunk, the root of the _PyCFrames, its thread. */
+static void set_tstate_size(struct py_layout *a)
+{
+	/* of the chunk also its top and limit */
+	unsigned int chunk = a->flags & PY_LAYOUT_CFRAME ? 24 + PYBPF_CFRAME_ROOT : 8, size = 8;
+	unsigned int limit = a->tstate_frame + PYBPF_TSTATE_MAX;
+
+	if (a->tstate_chunk < a->tstate_frame || a->tstate_chunk + chunk > limit)
+		a->tstate_chunk = PYBPF_NO_OFFSET; /* it only makes walks more certain */
+	if (a->tstate_thread_id < a->tstate_frame || a->tstate_thread_id + 8u > limit)
+		a->runtime_current = 0;
+	if (a->tstate_chunk != PYBPF_NO_OFFSET)
+		size = a->tstate_chunk + chunk - a->tstate_frame;
+	if (a->runtime_current && a->tstate_thread_id + 8u - a->tstate_frame > size)
+		size = a->tstate_thread_id + 8u - a->tstate_frame;
+	a->tstate_size = (uint16_t)size;
+}
+
 /* How far frames and code objects have to be copied. 0, or -ENOTSUP: farther than the kernel side does. */
 static int set_sizes(struct py_layout *a, struct err *e)
 {
@@ -94,6 +112,7 @@ static int set_sizes(struct py_layout *a, struct err *e)
 		frame = (frame + 7) & ~7u;
 	if (frame > MAX_FRAME || code > MAX_CODE || a->tstate_frame > MAX_TSTATE_FRAME)
 		return err__set(e, -ENOTSUP, "frames, code objects or thread states are longer than supported");
+	set_tstate_size(a);
 	a->frame_size = (uint16_t)frame;
 	a->code_size = (uint16_t)code;
 	return 0;
