@@ -264,7 +264,10 @@ def test_jitdump_of_node(tmp_path, record):
     if not node:
         pytest.skip("no node")
     (tmp_path / "program.js").write_text(SCRIPT)
-    command = [node, "--perf-prof", "--interpreted-frames-native-stack", str(tmp_path / "program.js")]
+    known = subprocess.run([node, "--v8-options"], stdout=subprocess.PIPE, text=True).stdout
+    # no optimizing compiler, which would make new code of it at any time, that waits to be written
+    still = ["--no-" + name for name in ("opt", "maglev", "turbofan") if "--%s " % name in known]
+    command = [node, "--perf-prof", "--interpreted-frames-native-stack", *still, str(tmp_path / "program.js")]
     with subprocess.Popen(command, cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout.readline() == b"ready\n"
