@@ -147,6 +147,8 @@ static __always_inline int unwind__step(struct unwind_regs *r, const __u64 *word
 	r->sp = r->cfa = cfa;
 	r->fp = fp;
 	r->innermost = 0;
+	if (!pc && rule->flags & UNWIND_SIGNAL_FRAME) /* nobody was interrupted there */
+		return PYBPF_NATIVE_BAD;
 	return pc ? PYBPF_OK : PYBPF_NO_PYTHON;
 }
 

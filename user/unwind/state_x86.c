@@ -168,7 +168,7 @@ static bool step_table(const struct insn_x86 *i, struct state_x86 *s)
 		a = b;
 		b = other;
 	}
-	if (!state_x86__is_address(a) || b - a != STATE_ENTRY(0) - STATE_ADDRESS(0))
+	if (!state_x86__is_address(a) || (int64_t)b - a != STATE_ENTRY(0) - STATE_ADDRESS(0))
 		return false;
 	set(s, i->op == 0x01 ? i->rm : i->reg, a + (STATE_TARGET(0) - STATE_ADDRESS(0)));
 	return true;
