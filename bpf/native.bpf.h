@@ -9,8 +9,6 @@
  * Python frames are placed by stack address: the evaluator that runs a chain of Python frames keeps an entry frame
  * (3.12+) or a _PyCFrame (3.11) in its own native frame. The native frame that holds one is marked with how
  * many Python frames lie inwards of it; user space merges.
- *
- * Compiled on the host as well, against the helpers of tests/unit/bpf_host.h.
  */
 #ifndef PYBPF_NATIVE_BPF_H
 #define PYBPF_NATIVE_BPF_H
@@ -65,16 +63,31 @@ static __always_inline int unwind__word(struct scratch *s, __u64 addr, __u64 *ou
 /*
  * The SYSCALL instruction leaves its return address in rcx: in a system call, and on the way back from it, the address is
  * one, which may be the end of its function (__restore_rt) or of what is described of it (clone3). Elsewhere, where orig_ax is
- * negative, it may be a function's, called by `call *%rcx`. rt_sigreturn, which __restore_rt calls, restores rcx before the address.
+ * negative, it may be a function's, called by `call *%rcx`. 1 or 0.
+ *
+ * rt_sigreturn, which __restore_rt calls, puts back rcx, then the stack pointer, then the address (Linux arch/x86/kernel/signal_64.c,
+ * restore_sigcontext). Where rcx has gone and the address is still the call's, the registers may be those of two frames: a fault.
+ *
+ * A function of its own, as the verifier goes through what follows once for each way through this.
  */
-static __always_inline bool native__is_system_call(const struct scratch *s)
+__noinline int native_is_system_call(__u32 cpu)
 {
-	bool same = s->regs[11] == s->regs[16];
+	struct scratch *s = scratch__of(cpu);
+	bool same, returns;
 	__u16 code = 0;
 
-	if ((__s64)s->regs[15] >= 0)
-		return same || s->regs[15] == NR_RT_SIGRETURN;
-	return same && !bpf_probe_read_user(&code, sizeof(code), (void *)(s->regs[16] - sizeof(code))) && code == SYSCALL_CODE;
+	if (!s)
+		return 0;
+	same = s->regs[11] == s->regs[16];
+	returns = s->regs[15] == NR_RT_SIGRETURN;
+	if ((__s64)s->regs[15] >= 0 && !returns)
+		return same;
+	if ((!same && !returns) ||
+	    bpf_probe_read_user(&code, sizeof(code), (void *)(s->regs[16] - sizeof(code))) || code != SYSCALL_CODE)
+		return 0;
+	if (!same)
+		s->native_outcome = PYBPF_NATIVE_FAULT;
+	return same;
 }
 #endif
 
@@ -87,7 +100,7 @@ static __always_inline void native__begin(struct scratch *s)
 	__u64 by_dwarf[sizeof(order)];
 
 	unwind__begin(&s->native, s->regs[16], s->regs[19], s->regs[4], s->regs[11]);
-	s->native.inexact = native__is_system_call(s);
+	s->native.inexact = native_is_system_call(s->cpu);
 #pragma unroll
 	for (unsigned int i = 0; i < sizeof(order); i++)
 		by_dwarf[i] = s->regs[order[i]];

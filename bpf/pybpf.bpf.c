@@ -367,6 +367,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	s->leaf = 0;
 	s->hash = s->identity;
 	s->native_count = s->kernel_count = 0;
+	s->stack.elsewhere = 0;
 	s->native_outcome = PYBPF_OK;
 	s->native_leaf = 0;
 	s->entry_count = 0;
@@ -406,7 +407,7 @@ static __always_inline void sample(struct scratch *s, void *ctx, const struct ta
 	if ((cfg_native || cfg_kernel) && task->mm)
 		sample__native(s, ctx, user, cpu);
 	s->outcome = outcome;
-	if (s->count || s->native_count || s->kernel_count) {
+	if (s->count || s->native_count || s->kernel_count || s->native_outcome != PYBPF_OK) {
 		stack = stack__intern(s, p, cpu);
 		outcome = s->outcome;
 	}

@@ -42,7 +42,7 @@ enum pybpf_outcome {
 
 /* ---------------------------------------------------------------- layouts */
 
-#define PYBPF_TSTATE_MAX 512
+#define PYBPF_TSTATE_MAX 512 /* bytes of a thread state that are read at once */
 /* 3.11, 3.12: behind datastack_limit comes exc_state, two words, and the root of the _PyCFrames, three (two in 3.12) */
 #define PYBPF_CFRAME_ROOT 40
 

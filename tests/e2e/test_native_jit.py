@@ -9,7 +9,7 @@ import subprocess
 import harness
 import pytest
 
-PROGRAM = """
+WORK = """
 def fib(n):
     return n if n < 2 else fib(n - 1) + fib(n - 2)
 def work():
@@ -17,7 +17,8 @@ def work():
     for i in range(20000):
         total += i * i % 7
     return total + fib(12)
-def main():
+"""
+PROGRAM = WORK + """def main():
     while True:
         work()
 for _ in range(20):
@@ -103,14 +104,7 @@ def fill():
     for i in range(200):
         exec("def filler%d(): pass\\nfiller%d()" % (i, i))
 """
-NAMED = FILLERS + """
-def fib(n):
-    return n if n < 2 else fib(n - 1) + fib(n - 2)
-def work():
-    total = 0
-    for i in range(20000):
-        total += i * i % 7
-    return total + fib(12)
+NAMED = FILLERS + WORK + """
 def main():
     work()
     fill()

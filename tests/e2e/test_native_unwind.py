@@ -127,6 +127,23 @@ def test_rust(rust_program, record):
     judge(rust_program, rust_fault, record, False, 2)
 
 
+def test_on_the_way_back_from_a_signal(record, tmp_path):
+    """The kernel puts registers back one by one, and a tick may find some of either: in one of some 3,000 samples here."""
+    path = tmp_path / "signals"
+    subprocess.run(["gcc", "-O2", "-fomit-frame-pointer", "-o", str(path), os.path.join(harness.TESTS, "hosts", "signals.c")],
+                   check=True)
+    with subprocess.Popen([str(path)], stdout=subprocess.PIPE) as run:
+        try:
+            assert run.stdout.readline() == b"ready\n"
+            ran = record("-n", "-p", run.pid, "-r", 10000, "-d", 5)
+        finally:
+            run.kill()
+    assert ran.status == 0, ran
+    marked = sum(n for stack, n in ran.stacks if any("[truncated" in label for label in stack))
+    wrong = [stack for stack, _ in ran.stacks if not any("[truncated" in label or label.startswith("main (") for label in stack)]
+    assert ran.samples > 5000 and marked <= 0.005 * ran.samples and not wrong, (ran.samples, marked, wrong)
+
+
 def judge(program, fault, record, kernel, least):
     run = subprocess.Popen([str(program), "1"], stdout=subprocess.PIPE)
     try:

@@ -263,9 +263,9 @@ int merge__parts(const struct merge_process *of, const struct rec_stack *r, size
 	struct assembly a = {.of = of, .r = r, .ids = ids, .parts = out, .outcome = r->outcome};
 	bool truncated;
 
-	if (!count || r->nframes > PYBPF_MAX_FRAMES || count > (size - sizeof(*r)) / sizeof(struct raw_frame) ||
-	    r->outcome >= PYBPF_OUTCOME_COUNT || r->native_outcome >= PYBPF_OUTCOME_COUNT ||
-	    (count > r->nframes && !of->context->natives))
+	if ((!count && r->native_outcome == PYBPF_OK) || r->nframes > PYBPF_MAX_FRAMES ||
+	    count > (size - sizeof(*r)) / sizeof(struct raw_frame) || r->outcome >= PYBPF_OUTCOME_COUNT ||
+	    r->native_outcome >= PYBPF_OUTCOME_COUNT || (count > r->nframes && !of->context->natives))
 		return -EBADMSG;
 	a.python = (const struct raw_frame *)(r + 1);
 	a.native = a.python + r->nframes;

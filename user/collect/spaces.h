@@ -32,7 +32,10 @@ struct spaces;
 struct spaces *spaces__new(struct kernel *k, struct binaries *binaries, struct unwinds *unwinds);
 void spaces__free(struct spaces *all); /* NULL is fine */
 
-/* Reads the mappings of a process from /proc and publishes them, unless they are known. 0, -ESRCH (also when another program takes its place) or another -errno. */
+/*
+ * Reads the mappings of a process from /proc and publishes them, unless they are known. 0, -ESRCH (also when another program takes the
+ * place of the one that ran) or another -errno.
+ */
 int spaces__load(struct spaces *all, uint32_t pid);
 /* A mapping has come. Processes that were not loaded are passed over. Published by the next spaces__flush. */
 void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);

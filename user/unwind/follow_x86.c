@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "unwind/insn_x86.h"
-#include "unwind/state_x86.h"
+#include "unwind/going_x86.h"
 
 #define NOWHERE UINT32_MAX
 /*
@@ -19,9 +18,6 @@
 #define MAX_TABLE      1024
 #define MAX_BOUND      16 /* instructions from the comparison to the jump */
 #define MAX_DEAD       32 /* instructions of a thread's start, behind the function's own */
-#define SYS_EXIT       60 /* Linux arch/x86/entry/syscalls/syscall_64.tbl */
-#define SYS_EXIT_GROUP 231
-#define SYS_SIGRETURN  15
 
 struct follow {
 	const struct follow_x86 *what;
@@ -38,75 +34,9 @@ struct follow {
 	bool bx_lost; /* somewhere the caller's is not in rbx again when the function is left */
 };
 
-/* How an instruction goes on. */
-enum way {
-	WAY_NONE, /* not understood */
-	WAY_NEXT,
-	WAY_END,
-	WAY_RETURN,
-	WAY_JUMP,
-	WAY_BRANCH, /* or to the next one */
-	WAY_CALL,
-	WAY_TABLE, /* a jump to what a table says */
-};
-
-struct going {
-	enum way way;
-	size_t next;
-	uint64_t to;  /* link-time address that it jumps to or calls, or of the table */
-	size_t size;  /* of the table's entries: 4, distances from it, or 8, addresses */
-	bool pointer; /* to an address that is not known */
-};
-
 static enum follow_function function_at(const struct follow *f, uint64_t addr)
 {
 	return f->what->function ? f->what->function(f->what->context, addr) : FOLLOW_NONE;
-}
-
-static enum way way_of_one(const struct insn_x86 *i)
-{
-	uint8_t op = i->op;
-
-	switch (op) {
-	case 0xc3: /* ret */
-		return WAY_RETURN;
-	case 0xe9: /* jmp */
-	case 0xeb:
-		return WAY_JUMP;
-	case 0xe8: /* call; of what follows, where it only asks for its address */
-		return i->imm ? WAY_CALL : WAY_NONE;
-	case 0xcc: /* int3 */
-	case 0xf4: /* hlt */
-		return WAY_END;
-	case 0xc2:
-		return WAY_NONE;
-	case 0xff:
-		if (i->group == 2)
-			return WAY_CALL;
-		if (i->group == 4)
-			return WAY_JUMP;
-		if (i->group == 3 || i->group == 5)
-			return WAY_NONE;
-	}
-	return (op & 0xf0) == 0x70 || (op & 0xfc) == 0xe0 ? WAY_BRANCH : WAY_NEXT;
-}
-
-static enum way way_of(const struct insn_x86 *i, const struct state_x86 *s)
-{
-	int32_t ax = s->regs[X86_RAX];
-
-	if (i->vex || i->map > 1)
-		return WAY_NEXT;
-	if (i->map == 0)
-		return way_of_one(i);
-	if ((i->op & 0xf0) == 0x80)
-		return WAY_BRANCH;
-	if (i->op == 0x0b) /* ud2 */
-		return WAY_END;
-	if (i->op == 0x05 && (ax == STATE_NUMBER(SYS_EXIT) || ax == STATE_NUMBER(SYS_EXIT_GROUP) ||
-			      ax == STATE_NUMBER(SYS_SIGRETURN)))
-		return WAY_END;
-	return WAY_NEXT;
 }
 
 static bool read_insn(const struct follow *f, size_t at, struct insn_x86 *i)
@@ -116,26 +46,7 @@ static bool read_insn(const struct follow *f, size_t at, struct insn_x86 *i)
 
 static struct going going_of(const struct follow *f, size_t at, const struct insn_x86 *i, const struct state_x86 *s)
 {
-	struct going g = {.way = way_of(i, s), .next = at + i->length};
-
-	if (g.way != WAY_JUMP && g.way != WAY_BRANCH && g.way != WAY_CALL)
-		return g;
-	if (i->map || i->op != 0xff) {
-		g.to = f->what->start + g.next + (uint64_t)i->imm;
-	} else if (i->mod == 3 && state_x86__is_address(s->regs[i->rm])) {
-		g.to = f->lea.data[s->regs[i->rm] - STATE_ADDRESS(0)];
-	} else if (g.way == WAY_JUMP && i->mod == 3 && state_x86__is_target(s->regs[i->rm])) {
-		g.way = WAY_TABLE;
-		g.to = f->lea.data[s->regs[i->rm] - STATE_TARGET(0)];
-		g.size = 4;
-	} else if (g.way == WAY_JUMP && i->mod == 0 && i->no_base && i->scale == 8) {
-		g.way = WAY_TABLE;
-		g.to = (uint64_t)i->disp;
-		g.size = 8;
-	} else {
-		g.pointer = true;
-	}
-	return g;
+	return going_x86(i, s, at, f->what->start, f->lea.data);
 }
 
 static bool is_inside(const struct follow *f, uint64_t addr)
