@@ -15,7 +15,7 @@ import harness
 import test_host_maps
 
 FULL = bool(os.environ.get("PYBPF_FULL"))
-KEPT = 64 + 16  # who has ended is written and dropped once there are 64, looked for once a second
+KEPT = 64 + 32  # who has ended is written and dropped once there are 64, looked for ten times a second
 
 # Each child has a command line, a file and a function that nobody else has.
 BIRTHS = """

@@ -14,6 +14,7 @@
 
 #define EPOCH_NS       (5 * SECOND)
 #define ENDED_CHECK_NS (SECOND / 20)
+#define DROP_NS        (SECOND / 10)
 #define TABLES_WAIT_NS (2 * SECOND) /* what is not ready by then is marked in samples until it is */
 #define MAX_WAITS      20
 
@@ -325,6 +326,10 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 		collect__sweep(c);
 		c->last_epoch = now;
 	}
+	if (now - c->last_drop >= DROP_NS) {
+		c->last_drop = now;
+		collect__drop_past(c, false);
+	}
 	if (now - c->last_second >= SECOND) {
 		err = clock_set__refresh(c->clocks, e);
 		if (err >= 0)
@@ -332,7 +337,6 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 		if (err < 0)
 			return err;
 		c->last_second = now;
-		collect__drop_past(c, false);
 		collect__watch_memory(c);
 	}
 	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {

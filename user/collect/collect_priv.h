@@ -53,7 +53,7 @@ struct collect {
 	bool told_full, told_nameless;
 	struct vec(char *) notes; /* for the user; those from `told_notes` on have not been told yet */
 	size_t told_notes;
-	uint64_t last_second, last_epoch, last_ended_check;
+	uint64_t last_second, last_epoch, last_drop, last_ended_check;
 	uint32_t files_missed; /* as last seen */
 	uint64_t mappings_lost; /* records of mappings, since all processes were last looked at */
 	char *words;
