@@ -17,19 +17,19 @@ import test_host_maps
 FULL = bool(os.environ.get("PYBPF_FULL"))
 KEPT = 64 + 32  # who has ended is written and dropped once there are 64, looked for ten times a second
 
-# Each child has a command line, a file and a function that nobody else has.
+# Each child has a command line, a file and a function that nobody else has, and works for so many seconds.
 BIRTHS = """
 import os
 TEXT = '''
 import time
 def work_%d(end):
     while time.process_time() < end: pass
-work_%d(time.process_time() + 0.01)
+work_%d(time.process_time() + %s)
 '''
 ready()
 hear()
 for number in range(int(_sys.argv[1])):
-    text = "exec(compile(%r, '/srv/module_%d.py', 'exec'))" % (TEXT % (number, number), number)
+    text = "exec(compile(%r, '/srv/module_%d.py', 'exec'))" % (TEXT % (number, number, _sys.argv[2]), number)
     pid = os.posix_spawn(_sys.executable, [_sys.executable, "-S", "-E", "-c", text], os.environ)
     os.waitpid(pid, 0)
     say(pid)
@@ -46,7 +46,7 @@ def in_memory(stderr):
 
 def churn(python, births, folder, *options, suffix="raw"):
     """Pids of the children, and what came of recording them all."""
-    with harness.Target(python, BIRTHS, [births], folder=folder) as program:
+    with harness.Target(python, BIRTHS, [births, 0.01], folder=folder) as program:
         program.wait_ready()
         with harness.Recording("-p", program.pid, "-s", "-r", 1000, "--verbose", "--json", *options,
                                output=folder / ("out." + suffix)) as recording:
@@ -110,9 +110,9 @@ def test_formats(suffix, any_python, tmp_path):
 
 def test_parts_of_a_rotation(any_python, tmp_path):
     """What a part has is its own, and little of the part before: code objects are kept for a while in case that they come again."""
-    births = 100
+    births, seconds = 100, 0.03  # one after the other: three seconds on any machine
     (tmp_path / "parts").mkdir()
-    with harness.Target(any_python, BIRTHS, [births], folder=tmp_path) as program:
+    with harness.Target(any_python, BIRTHS, [births, seconds], folder=tmp_path) as program:
         program.wait_ready()
         with harness.Recording("-p", program.pid, "-s", "-n", "-r", 1000, "--rotate", "1s",
                                output=tmp_path / "parts" / "out.pybpf") as recording:
