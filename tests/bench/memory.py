@@ -7,6 +7,7 @@ import sys
 import tempfile
 
 import interpreters
+import libraries
 
 PROGRAM = """
 import random, time
@@ -36,14 +37,8 @@ while True:
 
 
 def with_pandas(python, folder):
-    """Environment for the interpreter, with pandas in it if it can be had; it stays in the folder."""
-    place = os.path.join(folder, "pandas-%d.%d" % python.version[:2])
-    if not os.path.isdir(place):
-        got = subprocess.run([*python.command, "-m", "pip", "install", "--quiet", "--only-binary=:all:", "--target", place + ".tmp",
-                              "pandas"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if not got.returncode:
-            os.rename(place + ".tmp", place)
-    return interpreters.environment(PYTHONPATH=place, OPENBLAS_NUM_THREADS="1")
+    """Environment for the interpreter, with pandas in it if it can be had."""
+    return interpreters.environment(PYTHONPATH=libraries.installed(python, ["pandas"], folder) or "", OPENBLAS_NUM_THREADS="1")
 
 
 def measure(pybpf, pythons, folder, processes, seconds):

@@ -3,7 +3,7 @@
 """`make bench`: what pybpf costs, as tables; the same as JSON in build/bench/results.json.
 
 usage: run.py   with what is wanted in the environment (or on make's command line):
-    ONLY=a,b        parts: depth, rates, unwanted, slowdown, user, start, native, tables, memory
+    ONLY=a,b        parts: depth, rates, unwanted, slowdown, user, start, native, tables, memory, libraries
     QUICK=1         fewer rounds
     AGAINST=PATH    a second pybpf, measured by turns with this one in `depth` and `native`
 Needs root. What varies is measured by turns and given as the median; other programs of the machine disturb it
@@ -23,10 +23,12 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
 import interpreters  # noqa: E402
 import depth  # noqa: E402
+import libraries  # noqa: E402
 import memory  # noqa: E402
 import native  # noqa: E402
 import pyspy  # noqa: E402
 import slowdown  # noqa: E402
+from empty import Empty  # noqa: E402
 from meter import Recorder  # noqa: E402
 from targets import DEEP, Target, Targets  # noqa: E402
 
@@ -118,30 +120,39 @@ def part_rates(_):
     return out
 
 
+def unwanted(idle, busy, rate, seconds):
+    """(ns of the timer's program for those who are busy, ns of one that does nothing, samples taken)."""
+    for target in busy:
+        target.go()
+    with Recorder(PYBPF, "-p", str(idle.pid), "-r", str(rate)) as recorder:
+        recorder.wait_loaded()
+        time.sleep(0.2)
+        before = recorder.cost()
+        time.sleep(seconds)
+        cost = recorder.cost() - before
+    with Empty(ALL_CPUS, rate) as empty:
+        time.sleep(0.2)
+        before = empty.cost()
+        time.sleep(seconds)
+        least = [now - then for now, then in zip(empty.cost(), before)]
+    for target in busy:
+        target.stop()
+    return cost.ns / cost.runs, least[0] / least[1], cost.taken
+
+
 def part_unwanted(_):
     """-p of a process that does nothing, while others, one or several on each CPU, keep all of them busy."""
-    python, seconds, out, rows = python_for_work(), 1 if QUICK else 4, {}, []
+    python, seconds, out, rows, rates = python_for_work(), 1 if QUICK else 4, {}, [], (100, 1000, 10000)
     for name, command, each in (("C", [os.path.join(BUILD, "tests", "deep"), "20"], 1),
                                 ("one Python a CPU", deep(python)(20), 1), ("four Pythons a CPU", deep(python)(20), 4)):
         with Targets(Target(command, cpu) for cpu in ALL_CPUS for _ in range(each)) as busy, \
                 Targets([Target(deep(python)(20))]) as idle:
-            for rate in 100, 1000, 10000:
-                with Recorder(PYBPF, "-p", str(idle[0].pid), "-r", str(rate)) as recorder:
-                    recorder.wait_loaded()
-                    for target in busy:
-                        target.go()
-                    time.sleep(0.2)
-                    before = recorder.cost()
-                    time.sleep(seconds)
-                    cost = recorder.cost() - before
-                    for target in busy:
-                        target.stop()
-                out["%s at %d Hz" % (name, rate)] = cost.ns / cost.runs, cost.taken
-        rows.append([name] + ["%.0f" % out["%s at %d Hz" % (name, rate)][0] for rate in (100, 1000, 10000)] +
-                    [sum(taken for key, (_, taken) in out.items() if key.startswith(name))])
-    table("ns of the timer's program when somebody runs who is not wanted, with the two readings of the clock that the kernel "
-          "measures by", ["who runs", "100 Hz", "1000 Hz", "10000 Hz", "samples"], rows)
-    return {key: ns for key, (ns, _) in out.items()}
+            found = {rate: unwanted(idle[0], busy, rate, seconds) for rate in rates}
+        rows.append([name] + ["%.0f, %.0f" % found[rate][:2] for rate in rates] + [sum(taken for _, _, taken in found.values())])
+        out.update({"%s at %d Hz" % (name, rate): {"ns": found[rate][0], "empty_ns": found[rate][1]} for rate in rates})
+    table("ns of the timer's program when somebody runs who is not wanted, and of one that does nothing; the two readings of the "
+          "clock that the kernel measures by are in both", ["who runs", *("%d Hz" % rate for rate in rates), "samples"], rows)
+    return out
 
 
 def part_slowdown(spy):
@@ -263,9 +274,20 @@ def part_memory(_):
     return found
 
 
+def part_libraries(_):
+    python = python_for_work()
+    found = libraries.measure(PYBPF, python, FOLDER, 5 if QUICK else 45)
+    table("-n with libraries from PyPI on %s, 1000 Hz, from exec on" % python.id,
+          ["library", "samples", "incomplete", "share", "reasons", "native and Python frames", "[unknown]"],
+          [[name] + ([t["samples"], t["marked"], percent(t["marked"] / max(1, t["samples"])),
+                      ", ".join("%d %s" % (n, why) for why, n in t["reasons"].items()) or "-", t["frames"], t["unnamed"]]
+                     if t else ["not to be had"] + [""] * 5) for name, t in found.items()])
+    return found
+
+
 PARTS = {"depth": part_depth, "rates": part_rates, "unwanted": part_unwanted,
          "slowdown": part_slowdown, "user": part_user, "start": part_start,
-         "native": part_native, "tables": part_tables, "memory": part_memory}
+         "native": part_native, "tables": part_tables, "memory": part_memory, "libraries": part_libraries}
 
 
 def cpu_model():
