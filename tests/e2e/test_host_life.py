@@ -15,16 +15,27 @@ def of(result, pid):
     return [(stack[1:], n) for stack, n in result.stacks if stack[0].startswith("process %d:" % pid)]
 
 
-def test_the_main_thread_ends_first(any_python, target, tmp_path):
+@pytest.mark.parametrize("when", ["before", "during"])
+def test_the_main_thread_ends_first(when, any_python, target, tmp_path):
     program = target(any_python, "import ctypes, threading, os\n" + SPIN +
-                     "threading.Thread(target=spin).start()\nready()\nctypes.CDLL(None).pthread_exit(None)\n")
-    with harness.Recording("--all-python", "-r", 500, output=tmp_path / "out.raw") as recording:
+                     "threading.Thread(target=spin).start()\nready()\nhear()\nsay('ends')\nctypes.CDLL(None).pthread_exit(None)\n")
+
+    def end():
+        program.say("go")
+        assert program.hear() == "ends"
+    if when == "before":
+        end()
+    with harness.Recording("--all-python", "-n", "-r", 500, output=tmp_path / "out.raw") as recording:
         recording.sampling()
-        harness.wait_busy(program.pid, 0.2)
+        if when == "during":
+            end()
+        harness.wait_busy(program.pid, 0.3)
         result = recording.stop()
     mine = of(result, program.pid)
     hits, samples = harness.share(mine, "spin", leaf=False)
     assert hits >= 0.98 * samples > 40, mine[:4]
+    nameless = sum(n for stack, n in mine if any("[unknown]" in frame for frame in stack))
+    assert nameless <= 0.02 * samples and harness.share(mine, "start_thread", leaf=False)[0] >= 0.9 * samples, mine[:4]
 
 
 def test_daemons_are_followed(any_python, tmp_path):

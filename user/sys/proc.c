@@ -88,7 +88,8 @@ static ssize_t read_small(pid_t pid, const char *name, char *buf, size_t size)
 	return (ssize_t)n;
 }
 
-int proc__stat(pid_t pid, struct proc_stat *out)
+/* As the thread's own file says. */
+static int read_stat(pid_t pid, struct proc_stat *out)
 {
 	struct proc_stat st = {0};
 	char buf[1024], *open_paren, *close_paren;
@@ -121,6 +122,19 @@ int proc__stat(pid_t pid, struct proc_stat *out)
 	st.threads = (uint32_t)threads;
 	st.start_ticks = start;
 	st.start_stack = stack;
+	*out = st;
+	return 0;
+}
+
+int proc__stat(pid_t pid, struct proc_stat *out)
+{
+	struct proc_stat st, other;
+	int err = read_stat(pid, &st);
+
+	if (err)
+		return err;
+	if (st.state == 'Z' && st.threads > 1 && !read_stat(proc__thread_with_memory(pid), &other))
+		st.start_stack = other.start_stack;
 	*out = st;
 	return 0;
 }
@@ -232,7 +246,7 @@ pid_t proc__thread_with_memory(pid_t pid)
 	struct proc_pids it;
 	pid_t tid;
 
-	if (proc__stat(pid, &stat) || stat.state != 'Z' || stat.threads <= 1 || proc_threads__open(&it, pid, NULL))
+	if (read_stat(pid, &stat) || stat.state != 'Z' || stat.threads <= 1 || proc_threads__open(&it, pid, NULL))
 		return pid;
 	do
 		tid = proc_pids__next(&it);

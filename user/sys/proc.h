@@ -54,7 +54,7 @@ void proc_maps__close(struct proc_maps *it);
  */
 int proc__open_mapping(pid_t pid, const struct proc_map *map);
 
-/* /proc/PID/stat. */
+/* /proc/PID/stat; start_stack also when the first thread has ended before the others. */
 struct proc_stat {
 	char comm[64];
 	char state; /* 'Z' and 'X': it is dead */
