@@ -38,6 +38,38 @@ def test_the_main_thread_ends_first(when, any_python, target, tmp_path):
     assert nameless <= 0.02 * samples and harness.share(mine, "start_thread", leaf=False)[0] >= 0.9 * samples, mine[:4]
 
 
+# What servers that are written in C do: Python does not know of it, and its states go on naming the parent's thread.
+C_FORK = """
+import ctypes, os, time
+fork = ctypes.PyDLL(None).fork
+ready()
+pid = fork()
+if not pid:
+    while True: sum(range(300)) if %r else time.sleep(0.001)
+say(pid)
+hear()
+os.kill(pid, 9)
+"""
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
+def test_a_child_that_python_does_not_know_of(busy, python, target, tmp_path):
+    """Nothing is wrong with what Python has there, though no thread's state names a thread of the process."""
+    program = target(python, C_FORK % busy)
+    child = int(program.hear())
+    try:
+        result = harness.record("-p", child, "-r", 1000, "-d", 0.5, output=tmp_path / "out.raw")
+        assert result.status == 0 or (not busy and result.status == 3), result
+        listed = harness.pybpf("list", "--json")
+        assert listed.status == 0, listed
+        assert [each["status"] for each in harness.json.loads(listed.stdout) if each["pid"] == child] == ["ok"], listed
+    finally:
+        program.say("go")
+    if busy:
+        hits, samples = harness.share(result.stacks, "<module>", leaf=False)
+        assert hits == samples > 300, result
+
+
 def test_daemons_are_followed(any_python, tmp_path):
     """Two forks and setsid, parents gone: still a descendant."""
     code = ("import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"

@@ -46,6 +46,7 @@ struct trial {
 	unsigned int threads; /* states of threads that were seen */
 	unsigned int frames; /* that were seen and hold such a code object */
 	bool named, matched; /* a state names a thread; one that the process has */
+	bool forked;         /* states may name its parent's, where C code has forked without telling Python */
 	const char *why;     /* what does not fit */
 	bool gone;
 };
@@ -278,7 +279,7 @@ static bool check_interpreters(struct trial *t)
 	}
 	if (!t->threads)
 		return fails(t, "its interpreters have no thread");
-	return t->matched || !t->named || !t->reads || fails(t, "no thread's state belongs to a thread of the process");
+	return t->matched || !t->named || t->forked || !t->reads || fails(t, "no thread's state belongs to a thread of the process");
 }
 
 /* The CPU time of a process, and whether it is on a CPU or waits for one. */
@@ -331,10 +332,12 @@ enum pyrt_proof pyrt__prove(struct memory_reader *mem, pid_t pid, const struct p
 {
 	struct trial t = {.mem = mem, .pid = pid, .l = layout, .interpreters = interpreters, .reads = MAX_READS};
 	struct timespec pause = {.tv_nsec = PAUSE_NS};
+	struct proc_stat stat;
 	uint64_t counted = 0;
 	bool failed = false;
 	int moving = 0;
 
+	t.forked = !proc__stat(pid, &stat) && stat.forked;
 	for (int i = 0; i < ATTEMPTS && !t.gone && *failures < ENOUGH;) {
 		struct moment begin, end;
 		unsigned int weight;

@@ -12,7 +12,9 @@
 
 #include "base/cleanup.h"
 
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+/* include/linux/sched.h */
+#define PF_FORKNOEXEC 0x00000040
+#define PF_KTHREAD    0x00200000
 
 int proc_pids__open(struct proc_pids *it, struct err *e)
 {
@@ -119,6 +121,7 @@ static int read_stat(pid_t pid, struct proc_stat *out)
 		return -EINVAL;
 	st.ppid = ppid;
 	st.kernel_thread = flags & PF_KTHREAD;
+	st.forked = flags & PF_FORKNOEXEC;
 	st.threads = (uint32_t)threads;
 	st.start_ticks = start;
 	st.start_stack = stack;

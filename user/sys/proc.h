@@ -60,6 +60,7 @@ struct proc_stat {
 	char state; /* 'Z' and 'X': it is dead */
 	pid_t ppid;
 	bool kernel_thread;
+	bool forked;          /* and has not executed a program since */
 	uint64_t start_ticks; /* since boot, suspend included; ticks of sysconf(_SC_CLK_TCK) */
 	uint32_t threads;
 	uint64_t start_stack; /* mm_struct.start_stack; 0: it has no memory any more, or is not ours to see */
