@@ -210,9 +210,11 @@ loop = ctypes.CFUNCTYPE(None, ctypes.c_uint)(where)
 file = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "jit-%d.dump" % os.getpid()), "wb+", buffering=0)
 file.write(struct.pack("<6I2Q", 0x4a695444, 1, 40, 62, 0, os.getpid(), 0, 0))
 mark = mmap.mmap(file.fileno(), 40, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_EXEC)
-name = b"compiled loop\\0"
-file.write(struct.pack("<2IQ2I4Q", 0, 56 + len(name) + len(code), 1, os.getpid(), os.getpid(), where, where, len(code), 1))
-file.write(name + code)
+def compiled(name):
+    file.write(struct.pack("<2IQ2I4Q", 0, 57 + len(name) + len(code), 1, os.getpid(), os.getpid(), where, where, len(code), 1))
+    file.write(name + b"\\0" + code)
+"""
+COMPILED = COMPILER + """
 def work():
     loop(3000000)
 def main():
@@ -221,6 +223,20 @@ def main():
     ready()
     while True:
         work()
+compiled(b"compiled loop")
+main()
+"""
+REPLACED = COMPILER + """
+import threading
+def other():
+    hear()
+    compiled(b"second")
+def main():
+    while True:
+        loop(3000000)
+compiled(b"first")
+threading.Thread(target=other).start()
+ready()
 main()
 """
 
@@ -229,7 +245,7 @@ main()
 @pytest.mark.versions((3, 12), (3, 16))
 def test_other_jitdump(every_python, way, start, record):
     """That of another compiler in the process, beside Python's own."""
-    process = start(every_python, FILLERS + COMPILER, env=way)
+    process = start(every_python, FILLERS + COMPILED, env=way)
     ran = record("--native=all", "-p", process.pid, "-r", 999, "-d", 2)
     assert ran.status == 0, ran
     judged = named = 0
@@ -240,6 +256,20 @@ def test_other_jitdump(every_python, way, start, record):
         judged += count
         named += count if trampolines(stack, process.script) == functions(stack) else 0
     assert judged > 50 and judged > 0.8 * ran.samples and named > 0.95 * judged, (judged, named, ran.samples)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the compiler knows x86-64 only")
+def test_code_in_the_place_of_other_code(any_python, target, tmp_path):
+    """What is at an address is looked up for each sample where a compiler may put other code there."""
+    process = target(any_python, REPLACED)
+    with harness.Recording("-n", "-p", process.pid, "-r", 999, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        harness.wait_busy(process.pid, 0.3)
+        process.say("go")
+        harness.wait_busy(process.pid, 0.6)
+        ran = recording.stop()
+    found = {name: harness.share(ran.stacks, name)[0] for name in ("first", "second")}
+    assert found["first"] > 100 and found["second"] > 200 and sum(found.values()) > 0.95 * ran.samples, (found, ran)
 
 
 SCRIPT = """

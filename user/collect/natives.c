@@ -134,6 +134,13 @@ int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bo
 	return add_place(n, &(struct place){.binary = map->binary, .addr = addr - map->bias, .exact = exact});
 }
 
+bool natives__is_of_file(struct space *space, uint64_t addr)
+{
+	const struct code_map *map = space ? space__find(space, addr) : NULL;
+
+	return map && map->binary;
+}
+
 int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact)
 {
 	return add_place(n, &(struct place){.addr = addr, .exact = exact});

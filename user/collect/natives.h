@@ -24,6 +24,8 @@ void natives__free(struct natives *n); /* NULL is fine */
  * which lies behind its call. space NULL: nothing is known of the process.
  */
 int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bool exact);
+/* Whether an address lies in a file's code: what else there is comes and goes, and gets its names late. space as above. */
+bool natives__is_of_file(struct space *space, uint64_t addr);
 /* The frame of a kernel address, or -ENOMEM. */
 int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact);
 

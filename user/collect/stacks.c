@@ -186,6 +186,7 @@ void stacks__next_epoch(struct stacks *s)
 	size_t current = 0;
 
 	s->epoch++;
+	hmap__free(&s->places); /* another file may be mapped at an address by now */
 	vec__foreach(&s->told, told)
 		current += is_current(s, told);
 	if (s->told.len < FEW_TOLD || current > s->told.len / 2)
@@ -224,6 +225,16 @@ static int64_t told_frame(struct stacks *s, const struct part *part, const struc
 	}
 }
 
+/* Whether what stands at the innermost address now will be what stands there for a while: not so where it is made at run time. */
+static bool lasts(const struct stacks *s, const struct told_stack *told, const struct rec_sample *sample)
+{
+	for (uint32_t i = 0; i < told->count; i++) {
+		if (s->parts.data[told->parts + i].kind == PART_NATIVE)
+			return natives__is_of_file(s->of.space, sample->pc);
+	}
+	return true;
+}
+
 int64_t stacks__find(struct stacks *s, const struct rec_sample *sample, uint16_t *outcome)
 {
 	uint64_t key = hash__combine(hash__combine(sample->stack, sample->leaf), sample->pc), *known;
@@ -247,7 +258,7 @@ int64_t stacks__find(struct stacks *s, const struct rec_sample *sample, uint16_t
 		stack = frame < 0 ? frame
 				  : profile__add_stack(s->of.context->profile, (uint32_t)stack, (uint32_t)frame);
 	}
-	if (stack >= 0 && hmap__put(&s->places, key, (uint64_t)stack))
+	if (stack >= 0 && lasts(s, told, sample) && hmap__put(&s->places, key, (uint64_t)stack))
 		return -ENOMEM;
 	return stack;
 }
