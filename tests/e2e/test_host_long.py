@@ -86,6 +86,25 @@ def test_rotation(any_python, target, tmp_path):
     assert "Taken %d = " % accounts["samples"]["taken"] in result.stderr, result
 
 
+def test_no_part_replaces_a_file(any_python, target, tmp_path):
+    """Two parts may begin in one second, and clocks are set: the names of a minute are taken here."""
+    program, now, mine = target(any_python, STAGES, 0.2), harness.time.time(), "not yours"
+    taken = [tmp_path / ("out-%s.raw" % harness.time.strftime("%FT%T+00:00", harness.time.gmtime(now + i))) for i in range(60)]
+    for path in taken:
+        path.write_text(mine)
+    with harness.Recording("-p", program.pid, "-r", 500, "--rotate", "1s", "--json", output=tmp_path / "out.raw",
+                           env={"TZ": "UTC"}) as recording:
+        recording.sampling()
+        for number in range(8):
+            run_stage(program, "stage%d" % number)
+        result = recording.stop()
+    assert result.status == 0 and {path.read_text() for path in taken} == {mine}, result
+    parts = sorted(tmp_path.glob("out-*+00:00-*.raw"))
+    assert len(parts) >= 2, parts
+    samples = sum(n for part in parts for _, n in harness.parse_raw(part.read_bytes()))
+    assert samples == result.accounts["samples"]["written"], (parts, result)
+
+
 def test_a_part_that_cannot_be_written_is_missed(any_python, target, tmp_path):
     """The disk is full for a time: recording goes on, the other parts are whole, the accounts tell what is missing."""
     program, folder = target(any_python, STAGES, 0.3), tmp_path / "full"

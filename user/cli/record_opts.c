@@ -2,11 +2,13 @@
 #include "cli/record_opts.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 
@@ -276,24 +278,40 @@ static void local_time(char *when, size_t size)
 	}
 }
 
+/* The name with the time in it, and a number behind that where there is such a file: clocks are set, and parts follow closely. */
+static char *free_name(int stem, const char *base, const char *suffix)
+{
+	char when[64], *name = NULL;
+
+	local_time(when, sizeof(when));
+	for (unsigned int number = 1;; number++) {
+		char more[16] = "";
+
+		if (number > 1)
+			snprintf(more, sizeof(more), "-%u", number);
+		if (asprintf(&name, "%.*s-%s%s%s", stem, base, when, more, suffix) < 0)
+			return NULL;
+		if (access(name, F_OK) || number == UINT_MAX)
+			return name;
+		free(name);
+	}
+}
+
 char *record_opts__output_name(const struct record_opts *o)
 {
 	const char *suffix = show_opts__format(&o->show)->suffixes[0], *output = o->show.output, *base;
-	char when[64], who[32] = "python", *name = NULL;
+	char who[32] = "python";
 
 	if (output && !o->rotate_ns)
 		return strdup(output);
-	local_time(when, sizeof(when));
 	if (output) {
-		const char *known = export__suffix_of(output);
-		int stem = (int)(strlen(output) - strlen(known));
-
-		return asprintf(&name, "%.*s-%s%s", stem, output, when, known) < 0 ? NULL : name;
+		suffix = export__suffix_of(output);
+		return free_name((int)(strlen(output) - strlen(suffix)), output, suffix);
 	}
 	base = who;
 	if (o->pids.len)
 		snprintf(who, sizeof(who), "%u", o->pids.data[0]);
 	else if (o->command)
 		base = strrchr(o->command[0], '/') ? strrchr(o->command[0], '/') + 1 : o->command[0];
-	return asprintf(&name, "%s-%s%s", base, when, suffix) < 0 ? NULL : name;
+	return free_name((int)strlen(base), base, suffix);
 }

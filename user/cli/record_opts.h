@@ -74,8 +74,8 @@ const struct export_format *show_opts__format(const struct show_opts *s);
 int record_opts__parse(const struct command *c, int argc, char **argv, struct record_opts *out, struct err *e);
 void record_opts__free(struct record_opts *o);
 /*
- * The file to write: -o, or a made-up name; with --rotate the time stands before the suffix. To be freed; NULL when out of
- * memory.
+ * The file to write: -o, or a made-up name; with --rotate the time stands before the suffix. Names that are made up are those of no file.
+ * To be freed; NULL when out of memory.
  */
 char *record_opts__output_name(const struct record_opts *o);
 
