@@ -207,17 +207,39 @@ static int describe(struct binary *b)
 	return b->segment_count ? 0 : -ENOEXEC;
 }
 
+static int64_t written(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+/* The file of the binary's descriptor, or of another one of the same file. */
+static bool has_content(const struct binary *b, const struct stat *st)
+{
+	return (uint64_t)st->st_size == b->size && written(st) == b->written;
+}
+
+bool binary__is_unchanged(const struct binary *b)
+{
+	struct stat st;
+
+	return !fstat(b->fd, &st) && has_content(b, &st);
+}
+
 static int add(struct binaries *b, int fd, pid_t pid, const char *path, struct binary **out)
 {
 	struct binary *fresh = calloc(1, sizeof(*fresh));
 	char root[64];
-	int err;
+	struct stat st;
+	int err = !fresh ? -ENOMEM : fstat(fd, &st) ? -errno : 0;
 
-	if (!fresh) {
+	if (err) {
+		free(fresh);
 		close(fd);
-		return -ENOMEM;
+		return err;
 	}
 	fresh->fd = fd;
+	fresh->size = (uint64_t)st.st_size;
+	fresh->written = written(&st);
 	snprintf(root, sizeof(root), "/proc/%d/root", (int)pid);
 	fresh->root_fd = pid ? open(root, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 	fresh->path = strdup(path);
@@ -286,8 +308,8 @@ int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, str
 	known = hmap__get(&b->known, key);
 	if (known && !*known)
 		return -ENOEXEC;
-	/* a file that is mapped does not change; an inode that is used again is another file */
-	if (known && !fstat(b->list.data[*known - 1]->fd, &st) && st.st_nlink) {
+	/* an inode that is used again is another file */
+	if (known && !fstat(b->list.data[*known - 1]->fd, &st) && st.st_nlink && has_content(b->list.data[*known - 1], &st)) {
 		*out = b->list.data[*known - 1];
 		return 0;
 	}
@@ -296,13 +318,12 @@ int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, str
 	fd = proc__open_mapping(pid, map);
 	if (fd < 0)
 		return fd;
-	if (known) { /* deleted since: is it still that one? */
+	if (known) { /* deleted since, or written anew: is it still that one? */
 		struct binary *old = b->list.data[*known - 1];
 		struct stat now;
 
 		if (!fstat(fd, &now) && !fstat(old->fd, &st) && now.st_dev == st.st_dev && now.st_ino == st.st_ino &&
-		    now.st_size == st.st_size && now.st_mtim.tv_sec == st.st_mtim.tv_sec &&
-		    now.st_mtim.tv_nsec == st.st_mtim.tv_nsec) {
+		    has_content(old, &now)) {
 			close(fd);
 			*out = old;
 			return 0;

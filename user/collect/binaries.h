@@ -18,6 +18,8 @@ struct binary {
 	int root_fd;      /* the root directory of the process that it was met in first: for its debug files; -1: none */
 	const char *path; /* as that process names it */
 	const char *name; /* its base name */
+	uint64_t size;    /* bytes, when it was met */
+	int64_t written;  /* its time of modification then, ns since 1970 */
 	/* Executable segments, by file offset. */
 	struct binary_segment {
 		uint64_t offset, size, vaddr;
@@ -43,13 +45,17 @@ void binaries__free(struct binaries *b); /* NULL is fine */
 
 /*
  * The file behind an executable mapping of a process; "[vdso]" is one, too. It is the cache's. 0; -ENOENT for memory without a
- * file; -ENOSPC when there are too many; or -errno when it cannot be opened or is no ELF file. Answers are remembered.
+ * file; -ENOSPC when there are too many; or -errno when it cannot be opened or is no ELF file. Answers are remembered. A file that was
+ * written anew in its place since is another one.
  */
 int binaries__get(struct binaries *b, pid_t pid, const struct proc_map *map, struct binary **out);
 /* The one with that id. */
 struct binary *binaries__at(const struct binaries *b, uint32_t id);
 /* How many there are: their ids are below. */
 uint32_t binaries__count(const struct binaries *b);
+
+/* Whether the file still has what it had when it was met, by its size and time of modification. */
+bool binary__is_unchanged(const struct binary *b);
 
 /* Run-time minus link-time address of what is mapped at `start` from file offset `offset` on. */
 uint64_t binary__bias(const struct binary *b, uint64_t start, uint64_t offset);

@@ -215,8 +215,9 @@ static struct symbol_file *file_of(struct natives *n, const struct binary *b)
 		if (vec__push(&n->files, (struct symbol_file *)NULL))
 			return NULL;
 	}
+	/* what was written over a file says nothing of what was there */
 	if (!n->files.data[b->id] &&
-	    symbolizer__file(n->symbolizer, b->fd, b->root_fd, b->path, &n->files.data[b->id]))
+	    symbolizer__file(n->symbolizer, binary__is_unchanged(b) ? b->fd : -1, b->root_fd, b->path, &n->files.data[b->id]))
 		n->files.data[b->id] = NULL;
 	return n->files.data[b->id];
 }

@@ -127,7 +127,7 @@ size_t symbolizer__memory(const struct symbolizer *s)
  * A build id alone would let anybody's file name the functions of everybody's libc: the owner belongs to it, and the root directory
  * that debug files are looked for in, as the owner is root in every container.
  */
-static void identify(int fd, int root_fd, struct identity *out)
+static void identify(int fd, int root_fd, const char *path, struct identity *out)
 {
 	struct elf *elf = NULL;
 	struct stat st;
@@ -138,8 +138,10 @@ static void identify(int fd, int root_fd, struct identity *out)
 		out->root_dev = st.st_dev;
 		out->root_ino = st.st_ino;
 	}
-	if (fstat(fd, &st) < 0)
+	if (fstat(fd, &st) < 0) {
+		out->ino = hash__bytes(path, strlen(path));
 		return;
+	}
 	out->size = (uint64_t)st.st_size;
 	out->uid = st.st_uid;
 	if (!elf__open(fd, &elf, NULL))
@@ -162,7 +164,7 @@ int symbolizer__file(struct symbolizer *s, int fd, int root_fd, const char *path
 	const char *slash;
 	uint64_t hash, *known;
 
-	identify(fd, root_fd, &identity);
+	identify(fd, root_fd, path, &identity);
 	hash = hash__bytes(&identity, sizeof(identity));
 	known = hmap__get(&s->by_identity, hash);
 	if (known && !memcmp(&s->files.data[*known]->identity, &identity, sizeof(identity))) {

@@ -44,7 +44,7 @@ void symbolizer__free(struct symbolizer *s); /* NULL is fine */
  * debug link starts from, and its base name is the module of addresses without a symbol. root_fd: the root directory of a
  * process that has it (O_PATH will do), where its debug files are looked for first, or -1. Both descriptors stay the
  * caller's and must stay open until symbolizer__free. Reads no more than headers now. 0, or -ENOMEM. A file that is not ELF
- * has no symbols, which is no error.
+ * has no symbols, which is no error, nor has one that is not to be had any more: fd -1.
  */
 int symbolizer__file(struct symbolizer *s, int fd, int root_fd, const char *path, struct symbol_file **out);
 
