@@ -109,15 +109,14 @@ except ImportError:
 
 def calibrated(spin):
     """A function without arguments that spins for SPIN_S, give or take."""
-    n = 16
-    while True:
+    def took():
         start = time.process_time()
         spin(n)
-        took = time.process_time() - start
-        if took > SPIN_S / 8:
-            break
+        return time.process_time() - start
+    n = 16
+    while took() <= SPIN_S / 8:
         n *= 2
-    n = int(n * SPIN_S / took)
+    n = int(n * SPIN_S / min(took() for _ in range(3)))  # the least: a reading may have more in it
     return lambda: spin(n)
 
 

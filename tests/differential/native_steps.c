@@ -428,6 +428,8 @@ int main(int argc, char **argv)
 	    waitpid(p.memory.pid, &status, 0) != p.memory.pid)
 		fail(argv[1]);
 	read_maps(&p);
+	puts("attached");
+	fflush(stdout);
 	n = run(&p, atol(argv[2]));
 	ptrace(PTRACE_DETACH, p.memory.pid, NULL, NULL);
 	tell(&p, &p.marked, "marked");

@@ -108,7 +108,7 @@ def show(stack):
 def compare(interpreter, folder):
     """Runs the program under the profiler: counts of samples by leaf, the differences."""
     said, out, log = folder / "said", folder / "out.pybpf", folder / "accounts.json"
-    seconds = SAMPLES * 1.3 / RATE
+    seconds = SAMPLES * 1.6 / RATE
     seed = SEED + interpreter.hexversion  # other code for each
     result = harness.record("-s", "-r", RATE, "-f", "pybpf", "--json=%s" % log, output=out,
                             command=interpreter.command + [os.path.join(HERE, "chains.py"), said, seed, seconds])

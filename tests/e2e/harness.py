@@ -8,6 +8,7 @@ import collections
 import contextlib
 import errno
 import json
+import math
 import os
 import pathlib
 import re
@@ -327,9 +328,18 @@ def cpu_seconds(pid):
 
 
 def stolen_seconds():
-    """Time that a hypervisor has had all CPUs wait for, since they were started."""
+    """
+    Time that a hypervisor has had all CPUs wait for, since they were started. What it says to have taken, of an idle CPU too, the
+    kernel takes off the CPU time of whoever runs next, so that this may be more samples than the CPU time says.
+    """
     with open("/proc/stat") as f:
         return int(f.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
+def count_tolerance(expected, used, duration):
+    """How far the count of samples may be from CPU time x rate: 2 %, as on a free CPU. Where others ran on the CPU as well,
+    each of its samples met the target or one of them; chance then adds its five standard deviations."""
+    return max(0.02 * expected, 4) + 5 * math.sqrt(expected * max(0, 1 - used / duration))
 
 
 def wait_busy(pid, seconds, timeout=PATIENCE):

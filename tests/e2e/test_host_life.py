@@ -58,7 +58,11 @@ def test_a_child_that_python_does_not_know_of(busy, python, target, tmp_path):
     program = target(python, C_FORK % busy)
     child = int(program.hear())
     try:
-        result = harness.record("-p", child, "-r", 1000, "-d", 0.5, output=tmp_path / "out.raw")
+        with harness.Recording("-p", child, "-r", 1000, output=tmp_path / "out.raw") as recording:
+            recording.sampling()
+            if busy:
+                harness.wait_busy(child, 0.4)
+            result = recording.stop()
         assert result.status == 0 or (not busy and result.status == 3), result
         listed = harness.pybpf("list", "--json")
         assert listed.status == 0, listed
@@ -67,7 +71,7 @@ def test_a_child_that_python_does_not_know_of(busy, python, target, tmp_path):
         program.say("go")
     if busy:
         hits, samples = harness.share(result.stacks, "<module>", leaf=False)
-        assert hits == samples > 300, result
+        assert hits == samples > 200, result
 
 
 def test_daemons_are_followed(any_python, tmp_path):

@@ -113,7 +113,8 @@ def judge_samples(python, program, record, summary):
     if "musl" in python.kinds:  # gives memory back at once, that of a thread's state as the thread ends
         assert marked.pop("[truncated: tstate_fault]", 0) <= judged * 0.02
     if "jit" not in python.kinds:
-        assert sum(marked.values()) <= 3 + judged * 0.001, marked
+        some = judged * 0.0015  # of the stripped build up to 0.11 % have been seen
+        assert sum(marked.values()) <= some + 5 * some ** 0.5, marked
 
 
 @pytest.mark.parametrize("interpreter", pythons(), ids=name_of)

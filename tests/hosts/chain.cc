@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A program whose native stack is hard to unwind and known at any moment: chain SEED.
+ * A program whose native stack is hard to unwind and known at any moment: chain SEED [wait]. It says that it is ready, and then, if
+ * asked to, waits for a line: what it does from there on is the same each time.
  *
  * step() goes through one of the ways below and back into step() until its path has ended; then leaf() works. Each way stands
  * on the stack with what it needs, so that every stack can be judged by itself (tests/e2e/test_native_unwind.py).
@@ -162,7 +163,7 @@ extern "C" __attribute__((noinline)) void step(const char *path)
 	AFTER(path);
 }
 
-int main(int, char **argv)
+int main(int argc, char **argv)
 {
 	static const char ways[] = "qarstpdx";
 	struct sigaction action = {};
@@ -173,6 +174,8 @@ int main(int, char **argv)
 	srand(static_cast<unsigned>(atoi(argv[1])));
 	puts("ready");
 	fflush(stdout);
+	if (argc > 2)
+		getchar();
 	for (;;) {
 		char path[8] = {};
 		int n = rand() % 6;

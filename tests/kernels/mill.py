@@ -19,18 +19,23 @@ class Mill:
         return total
 
 
+def median(values):
+    return sorted(values)[len(values) // 2]
+
+
 def main(seconds):
-    mill = Mill()
-    grind = sift = 0
+    mill, size = Mill(), 1
+    done = {mill.grind: [], mill.sift: []}
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        start = time.process_time()
-        mill.grind(6000)
-        middle = time.process_time()
-        mill.sift(3000)
-        grind += middle - start
-        sift += time.process_time() - middle
-    print(grind, sift)
+        for work, rounds in done.items():
+            size = size * 1103515245 + 12345 & 0x7FFFFFFF
+            n = 1000 + (size >> 8) % 8000  # no period that the timer's could be
+            start = time.process_time()
+            work(n)
+            rounds.append((n, time.process_time() - start))
+    # by the median, as the clock charges a pause of the whole machine to whoever runs
+    print(*(sum(n for n, _ in rounds) * median([used / n for n, used in rounds]) for rounds in done.values()))
 
 
 main(float(sys.argv[1]))
