@@ -272,6 +272,31 @@ def test_code_in_the_place_of_other_code(any_python, target, tmp_path):
     assert found["first"] > 100 and found["second"] > 200 and sum(found.values()) > 0.95 * ran.samples, (found, ran)
 
 
+# More functions than there is memory for, behind the one that runs.
+MANY = COMPILER + """
+def another(i):
+    name = b"another function %d\\0" % i
+    return struct.pack("<2IQ2I4Q", 0, 57 + len(name), 1, os.getpid(), os.getpid(), i, i, 1, i) + name + b"\\xc3"
+compiled(b"compiled loop")
+file.write(b"".join(map(another, range(400000))))
+ready()
+while True:
+    loop(3000000)
+"""
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the compiler knows x86-64 only")
+def test_memory_of_names(any_python, target, record):
+    """Names of JIT code have a part of the memory: who has more of them loses those, and nobody loses a stack."""
+    process = target(any_python, MANY)
+    ran = record("-n", "-p", process.pid, "-r", 999, "-d", 2, "--max-memory", "64M")
+    assert ran.status == 0, ran
+    assert "names of JIT code fill their part of --max-memory" in ran.stderr, ran
+    assert "limit of --max-memory is reached" not in ran.stderr and "memory_limit" not in ran.stderr, ran
+    named = sum(count for stack, count in ran.stacks if stack[-1] == "compiled loop ([jit])")
+    assert named > 0.8 * ran.samples > 50, (named, ran.samples)
+
+
 SCRIPT = """
 function hot(n) { let sum = 0; for (let i = 0; i < n; i++) sum += Math.sqrt(i) % 7; return sum; }
 function around(n) { return hot(n) + hot(n / 2); }

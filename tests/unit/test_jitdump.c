@@ -1,130 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Names from jitdumps, which others write. */
-#include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-
-#include "base/str.h"
-#include "symbolize/jitdump.h"
-
-#define MAGIC 0x4a695444
-#define PID   41
-#define HEAD  40 /* bytes of the file's header */
-
-enum { LOAD, MOVE, DEBUG_INFO, CLOSE, UNWINDING_INFO };
-
-/* ---- writing one */
-
-static void put(struct str *to, uint64_t value, size_t n)
-{
-	assert_int_equal(str__add(to, (const char *)&value, n), 0);
-}
-
-static void put_header(struct str *to, uint32_t magic, uint32_t version, uint32_t size)
-{
-	const uint32_t words[] = {magic, version, size, 62, 0, PID};
-
-	for (size_t i = 0; i < 6; i++)
-		put(to, words[i], 4);
-	put(to, 0, 8);
-	put(to, 0, 8);
-}
-
-static void put_record(struct str *to, uint32_t type, size_t size)
-{
-	put(to, type, 4);
-	put(to, size, 4);
-	put(to, 7777, 8);
-}
-
-/* n: bytes of the name as it is in the file. */
-static void put_load_bytes(struct str *to, uint64_t addr, uint64_t size, uint64_t index, const char *name, size_t n, size_t code)
-{
-	put_record(to, LOAD, 56 + n + code);
-	put(to, PID, 4);
-	put(to, PID, 4);
-	put(to, addr, 8);
-	put(to, addr, 8);
-	put(to, size, 8);
-	put(to, index, 8);
-	assert_int_equal(str__add(to, name, n), 0);
-	for (size_t i = 0; i < code; i++)
-		put(to, 0xc3, 1);
-}
-
-static void put_load(struct str *to, uint64_t addr, uint64_t size, uint64_t index, const char *name)
-{
-	put_load_bytes(to, addr, size, index, name, strlen(name) + 1, (size_t)size);
-}
-
-static void put_move(struct str *to, uint64_t from, uint64_t addr, uint64_t size, uint64_t index)
-{
-	put_record(to, MOVE, 64);
-	put(to, PID, 4);
-	put(to, PID, 4);
-	put(to, addr, 8);
-	put(to, from, 8);
-	put(to, addr, 8);
-	put(to, size, 8);
-	put(to, index, 8);
-}
-
-static void put_other(struct str *to, uint32_t type, size_t body)
-{
-	put_record(to, type, 16 + body);
-	for (size_t i = 0; i < body; i++)
-		put(to, 0, 1);
-}
-
-/* ---- reading it */
-
-struct file {
-	struct jitdump *dump;
-	int fd; /* to write to */
-};
-
-static struct file open_file(const char *bytes, size_t n)
-{
-	struct file f = {.fd = memfd_create("jit", MFD_CLOEXEC)};
-
-	assert_true(f.fd >= 0);
-	assert_int_equal(pwrite(f.fd, bytes, n, 0), n);
-	f.dump = jitdump__new(dup(f.fd));
-	assert_non_null(f.dump);
-	return f;
-}
-
-static void close_file(struct file *f)
-{
-	jitdump__free(f->dump);
-	close(f->fd);
-}
-
-static void expect(struct jitdump *d, uint64_t addr, const char *want)
-{
-	const char *name = "untouched";
-	int err = jitdump__find(d, addr, &name);
-
-	assert_int_equal(err, want ? 0 : -ENOENT);
-	assert_string_equal(name, want ? want : "untouched");
-}
+#include "jitdumps.h"
 
 /* A file of these bytes knows this about 0x1000. */
 static void expect_in(struct str *bytes, const char *want)
 {
 	struct file f = open_file(bytes->data, bytes->len);
 
-	expect(f.dump, 0x1000, want);
+	expect(&f, 0x1000, want);
 	close_file(&f);
 	str__free(bytes);
 }
@@ -162,15 +47,15 @@ static void put_functions(struct str *to, size_t *ends)
 	put_other(to, CLOSE, 0);
 }
 
-static void expect_functions(struct jitdump *d, const size_t *ends, size_t len)
+static void expect_functions(struct file *f, const size_t *ends, size_t len)
 {
 	for (size_t i = 0; i < 4; i++) {
 		const char *want = len >= ends[i] ? functions[i].name : NULL;
 
-		expect(d, functions[i].addr - 1, NULL);
-		expect(d, functions[i].addr, want);
-		expect(d, functions[i].addr + 0x1f + i, want);
-		expect(d, functions[i].addr + 0x20 + i, NULL);
+		expect(f, functions[i].addr - 1, NULL);
+		expect(f, functions[i].addr, want);
+		expect(f, functions[i].addr + 0x1f + i, want);
+		expect(f, functions[i].addr + 0x20 + i, NULL);
 	}
 }
 
@@ -186,11 +71,11 @@ static void test_cut_and_growing(void **state)
 	for (size_t len = 0; len <= bytes.len; len++) {
 		struct file cut = open_file(bytes.data, len);
 
-		expect_functions(cut.dump, ends, len);
+		expect_functions(&cut, ends, len);
 		close_file(&cut);
 		if (len)
 			assert_int_equal(pwrite(growing.fd, bytes.data + len - 1, 1, (off_t)len - 1), 1);
-		expect_functions(growing.dump, ends, len);
+		expect_functions(&growing, ends, len);
 	}
 	close_file(&growing);
 	str__free(&bytes);
@@ -214,7 +99,7 @@ static void test_long(void **state)
 	f = open_file(bytes.data, bytes.len);
 	for (uint32_t i = 0; i < 500; i++) {
 		snprintf(name, sizeof(name), "function %u", i);
-		expect(f.dump, 0x100000 + 0x100000ull * i + 99, name);
+		expect(&f, 0x100000 + 0x100000ull * i + 99, name);
 	}
 	close_file(&f);
 	str__free(&bytes);
@@ -232,10 +117,10 @@ static void test_later_counts(void **state)
 	put_load(&bytes, 0x2000, 0x100, 3, "other");
 	put_load(&bytes, 0x1000, 0x20, 4, "again");
 	f = open_file(bytes.data, bytes.len);
-	expect(f.dump, 0x101f, "again");
-	expect(f.dump, 0x1020, "first");
-	expect(f.dump, 0x1080, "inside");
-	expect(f.dump, 0x1090, "first");
+	expect(&f, 0x101f, "again");
+	expect(&f, 0x1020, "first");
+	expect(&f, 0x1080, "inside");
+	expect(&f, 0x1090, "first");
 	close_file(&f);
 	str__free(&bytes);
 }
@@ -256,14 +141,14 @@ static void test_moves(void **state)
 	put_load(&bytes, 0x1000, 0x10, 3, "in its place");
 	put_move(&bytes, 0x3000, 0x5000, 0x10, 1);
 	f = open_file(bytes.data, bytes.len);
-	expect(f.dump, 0x1000, "in its place");
-	expect(f.dump, 0x2000, "stays");
-	expect(f.dump, 0x300f, "moves");
-	expect(f.dump, 0x3010, NULL);
-	expect(f.dump, 0x4000, NULL);
-	expect(f.dump, 0x5000, "moves");
-	expect(f.dump, 0x6000, NULL);
-	expect(f.dump, UINT64_MAX - 1, NULL);
+	expect(&f, 0x1000, "in its place");
+	expect(&f, 0x2000, "stays");
+	expect(&f, 0x300f, "moves");
+	expect(&f, 0x3010, NULL);
+	expect(&f, 0x4000, NULL);
+	expect(&f, 0x5000, "moves");
+	expect(&f, 0x6000, NULL);
+	expect(&f, UINT64_MAX - 1, NULL);
 	close_file(&f);
 	str__free(&bytes);
 }
@@ -278,15 +163,15 @@ static void test_begins_anew(void **state)
 	put_load(&bytes, 0x1000, 0x10, 1, "before");
 	put_load(&bytes, 0x2000, 0x10, 2, "before");
 	f = open_file(bytes.data, bytes.len);
-	expect(f.dump, 0x2000, "before");
+	expect(&f, 0x2000, "before");
 	str__reset(&bytes);
 	assert_int_equal(ftruncate(f.fd, 0), 0);
-	expect(f.dump, 0x2000, NULL);
+	expect(&f, 0x2000, NULL);
 	put_header(&bytes, MAGIC, 1, HEAD);
 	put_load(&bytes, 0x2000, 0x10, 1, "now");
 	assert_int_equal(pwrite(f.fd, bytes.data, bytes.len, 0), bytes.len);
-	expect(f.dump, 0x1000, NULL);
-	expect(f.dump, 0x2000, "now");
+	expect(&f, 0x1000, NULL);
+	expect(&f, 0x2000, "now");
 	close_file(&f);
 	str__free(&bytes);
 }
@@ -307,9 +192,9 @@ static void test_written_twice(void **state)
 		assert_int_equal(str__add(&twice, bytes.data + from, bytes.len - from), 0);
 		put_load(&twice, 0x5000, 0x20, 5, "behind");
 		f = open_file(twice.data, twice.len);
-		expect(f.dump, 0x1000, "first");
-		expect(f.dump, 0x2000, "py::f:/a b.py");
-		expect(f.dump, 0x5000, "behind");
+		expect(&f, 0x1000, "first");
+		expect(&f, 0x2000, "py::f:/a b.py");
+		expect(&f, 0x5000, "behind");
 		close_file(&f);
 		str__free(&twice);
 	}
@@ -366,8 +251,8 @@ static void test_bad_loads(void **state)
 		{
 			struct file f = open_file(bytes.data, bytes.len);
 
-			expect(f.dump, 0x1000, NULL);
-			expect(f.dump, 0x2000, "behind");
+			expect(&f, 0x1000, NULL);
+			expect(&f, 0x2000, "behind");
 			close_file(&f);
 			str__reset(&bytes);
 		}
@@ -395,11 +280,11 @@ static void test_hostile_sizes(void **state)
 			put_record(&bytes, type, sizes[i]);
 			put(&bytes, 0, 8);
 			f = open_file(bytes.data, bytes.len);
-			expect(f.dump, 0, NULL);
+			expect(&f, 0, NULL);
 			/* far more than there is memory, all zero */
 			assert_int_equal(ftruncate(f.fd, 1ll << 40), 0);
 			if (!i)
-				expect(f.dump, 0, NULL);
+				expect(&f, 0, NULL);
 			close_file(&f);
 			str__free(&bytes);
 		}

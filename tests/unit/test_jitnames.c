@@ -22,6 +22,8 @@
 struct root {
 	char path[64], map[96];
 	int fd;
+	struct jitbudget budget;
+	uint64_t now;
 };
 
 static int set_up(void **state)
@@ -29,6 +31,7 @@ static int set_up(void **state)
 	struct root *r = calloc(1, sizeof(*r));
 	char tmp[80];
 
+	r->budget = jitbudget__whole(1 << 30);
 	strcpy(r->path, "/tmp/pybpf-jitnames-XXXXXX");
 	if (!mkdtemp(r->path))
 		return -1;
@@ -66,10 +69,11 @@ static void append(const char *path, const char *text)
 	assert_int_equal(fclose(f), 0);
 }
 
-static void expect(struct perfmap *m, uint64_t addr, const char *want)
+/* An hour later than the last time: what has come may have been looked at. */
+static void expect(struct root *r, struct perfmap *m, uint64_t addr, const char *want)
 {
 	const char *name = "untouched";
-	int err = perfmap__find(m, addr, &name);
+	int err = perfmap__find(m, addr, r->now += 3600000000000, &name);
 
 	assert_int_equal(err, want ? 0 : -ENOENT);
 	assert_string_equal(name, want ? want : "untouched");
@@ -78,27 +82,27 @@ static void expect(struct perfmap *m, uint64_t addr, const char *want)
 static void test_finds_and_grows(void **state)
 {
 	struct root *r = *state;
-	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 0);
+	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 0, &r->budget);
 
-	expect(m, 0x1000, NULL); /* there is no file yet */
+	expect(r, m, 0x1000, NULL); /* there is no file yet */
 	append(r->map, "1000 10 py::f:/a b.py\n0x2000 0x20 second\nnonsense\n3000 0 empty\n4000 ffffffffffffffff wraps\n5000 10");
-	expect(m, 0x0fff, NULL);
-	expect(m, 0x1000, "py::f:/a b.py");
-	expect(m, 0x100f, "py::f:/a b.py");
-	expect(m, 0x1010, NULL);
-	expect(m, 0x201f, "second");
-	expect(m, 0x3000, NULL);
-	expect(m, 0x4000, NULL);
-	expect(m, 0x5000, NULL);
+	expect(r, m, 0x0fff, NULL);
+	expect(r, m, 0x1000, "py::f:/a b.py");
+	expect(r, m, 0x100f, "py::f:/a b.py");
+	expect(r, m, 0x1010, NULL);
+	expect(r, m, 0x201f, "second");
+	expect(r, m, 0x3000, NULL);
+	expect(r, m, 0x4000, NULL);
+	expect(r, m, 0x5000, NULL);
 	append(r->map, " half\n");
-	expect(m, 0x5000, "half");
+	expect(r, m, 0x5000, "half");
 	append(r->map, "1008 10 later\n");
-	expect(m, 0x1007, "py::f:/a b.py");
-	expect(m, 0x1008, "later");
+	expect(r, m, 0x1007, "py::f:/a b.py");
+	expect(r, m, 0x1008, "later");
 	append(r->map, "1000 100 whole\n6000 4 bad\xff\tname\n");
-	expect(m, 0x1008, "whole");
-	expect(m, 0x10ff, "whole");
-	expect(m, 0x6000, "bad??name");
+	expect(r, m, 0x1008, "whole");
+	expect(r, m, 0x10ff, "whole");
+	expect(r, m, 0x6000, "bad??name");
 	perfmap__free(m);
 }
 
@@ -107,31 +111,31 @@ static void test_stale(void **state)
 {
 	const struct timespec then[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
 	struct root *r = *state;
-	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 2000);
+	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 2000, &r->budget);
 
 	append(r->map, "1000 10 before\n");
 	assert_int_equal(utimensat(AT_FDCWD, r->map, then, 0), 0);
-	expect(m, 0x1000, NULL);
+	expect(r, m, 0x1000, NULL);
 	unlink(r->map); /* our process begins to write */
 	append(r->map, "1000 10 now\n");
-	expect(m, 0x1000, "now");
+	expect(r, m, 0x1000, "now");
 	perfmap__free(m);
-	m = perfmap__new(r->fd, PID, geteuid(), 1000);
+	m = perfmap__new(r->fd, PID, geteuid(), 1000, &r->budget);
 	assert_int_equal(utimensat(AT_FDCWD, r->map, then, 0), 0);
-	expect(m, 0x1000, "now");
+	expect(r, m, 0x1000, "now");
 	perfmap__free(m);
 }
 
 static void test_outer_outlives_inner(void **state)
 {
 	struct root *r = *state;
-	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 0);
+	struct perfmap *m = perfmap__new(r->fd, PID, geteuid(), 0, &r->budget);
 
 	append(r->map, "50 96 first\n3c a second\n0 64 third\n");
-	expect(m, 0x3d, "third");
-	expect(m, 0x64, "first");
-	expect(m, 0xe5, "first");
-	expect(m, 0xe6, NULL);
+	expect(r, m, 0x3d, "third");
+	expect(r, m, 0x64, "first");
+	expect(r, m, 0xe5, "first");
+	expect(r, m, 0xe6, NULL);
 	perfmap__free(m);
 }
 
@@ -144,23 +148,23 @@ static void test_believes_only_the_owner(void **state)
 	append(r->map, "1000 10 f\n");
 	if (geteuid() == 0) {
 		assert_int_equal(chown(r->map, 12345, 12345), 0);
-		m = perfmap__new(r->fd, PID, 54321, 0);
-		expect(m, 0x1000, NULL);
+		m = perfmap__new(r->fd, PID, 54321, 0, &r->budget);
+		expect(r, m, 0x1000, NULL);
 		perfmap__free(m);
-		m = perfmap__new(r->fd, PID, 12345, 0);
-		expect(m, 0x1000, "f");
+		m = perfmap__new(r->fd, PID, 12345, 0, &r->budget);
+		expect(r, m, 0x1000, "f");
 		perfmap__free(m);
 	}
 	snprintf(outside, sizeof(outside), "%s/tmp/outside", r->path);
 	assert_int_equal(rename(r->map, outside), 0);
 	assert_int_equal(symlink("outside", r->map), 0);
-	m = perfmap__new(r->fd, PID, 12345, 0);
-	expect(m, 0x1000, NULL);
+	m = perfmap__new(r->fd, PID, 12345, 0, &r->budget);
+	expect(r, m, 0x1000, NULL);
 	perfmap__free(m);
 	assert_int_equal(unlink(r->map), 0);
 	assert_int_equal(mkfifo(r->map, 0600), 0);
-	m = perfmap__new(r->fd, PID, geteuid(), 0);
-	expect(m, 0x1000, NULL); /* and does not wait for a writer */
+	m = perfmap__new(r->fd, PID, geteuid(), 0, &r->budget);
+	expect(r, m, 0x1000, NULL); /* and does not wait for a writer */
 	perfmap__free(m);
 }
 

@@ -17,6 +17,7 @@
 #define DROP_NS        (SECOND / 10)
 #define TABLES_WAIT_NS (2 * SECOND) /* what is not ready by then is marked in samples until it is */
 #define MAX_WAITS      20
+#define JIT_SHARE      4 /* what part of the memory names of JIT code may take */
 
 enum poll_tag { TAG_RING, TAG_SIDEBAND };
 
@@ -36,7 +37,9 @@ static int prepare_natives(struct collect *c, const struct collect_config *confi
 	if (!config->native && !config->kernel)
 		return 0;
 	c->binaries = binaries__new();
-	c->natives = c->binaries ? natives__new(c->profile, c->binaries, config->keep_evaluator) : NULL;
+	c->natives = c->binaries ? natives__new(c->profile, c->binaries, config->keep_evaluator,
+						  config->max_memory / JIT_SHARE) :
+				     NULL;
 	if (!c->natives)
 		return err__errno(e, -ENOMEM, "starting to record");
 	if (!config->native)
@@ -151,9 +154,9 @@ void collect__free(struct collect *c)
 	clock_set__stop(c->clocks);
 	recorder__free(c->recorder);
 	threadnames__free(c->threadnames);
-	natives__free(c->natives);
 	rests__free(c->rests);
 	spaces__free(c->spaces);
+	natives__free(c->natives);
 	unwinds__free(c->unwinds);
 	binaries__free(c->binaries);
 	interps__free(c->interps);

@@ -50,7 +50,7 @@ struct collect {
 	struct collect_held held;       /* when it was stopped */
 	uint64_t max_memory;            /* bytes */
 	bool full;                      /* max_memory was reached */
-	bool told_full, told_nameless;
+	bool told_full, told_nameless, told_jit;
 	struct vec(char *) notes; /* for the user; those from `told_notes` on have not been told yet */
 	size_t told_notes;
 	uint64_t last_second, last_epoch, last_drop, last_ended_check;

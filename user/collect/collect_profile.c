@@ -281,6 +281,10 @@ const char *collect__next_notice(struct collect *c)
 		c->told_full = true;
 		return "the limit of --max-memory is reached: stacks not seen before are counted but not kept";
 	}
+	if (c->natives && natives__jit_refused(c->natives) && !c->told_jit) {
+		c->told_jit = true;
+		return "names of JIT code fill their part of --max-memory: newer code has none";
+	}
 	return interps__next_notice(c->interps);
 }
 

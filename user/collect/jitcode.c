@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "symbolize/jitdump.h"
 #include "symbolize/perfmap.h"
 #include "sys/mem.h"
@@ -25,6 +26,7 @@ struct mapped_dump {
 struct jitcode {
 	uint32_t pid;
 	uint64_t start_ticks;
+	struct jitbudget budget; /* a part of that of all, from the first question on */
 	struct mapped_dump dumps[MAX_DUMPS]; /* the newest first: there are as many as compilers */
 	uint32_t ndumps;
 	struct perfmap *perfmap; /* NULL: not asked yet */
@@ -79,7 +81,7 @@ bool jitcode__on_map(struct jitcode *j, const struct proc_map *map)
 	if (i < j->ndumps && j->dumps[i].start == map->start && j->dumps[i].ino == map->ino)
 		return true;
 	fd = proc__open_mapping((pid_t)j->pid, map);
-	fresh.dump = fd < 0 ? NULL : jitdump__new(fd);
+	fresh.dump = fd < 0 ? NULL : jitdump__new(fd, &j->budget);
 	if (!fresh.dump)
 		return true;
 	if (i == j->ndumps)
@@ -102,7 +104,8 @@ static struct perfmap *perfmap_of(struct jitcode *j)
 	snprintf(path, sizeof(path), "/proc/%u/root", j->pid);
 	if (j->root_fd < 0)
 		j->root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	j->perfmap = perfmap__new(j->root_fd, status.ns_pid, status.uid, proc__start_second(j->start_ticks));
+	j->perfmap = perfmap__new(j->root_fd, status.ns_pid, status.uid, proc__start_second(j->start_ticks),
+				  &j->budget);
 	return j->perfmap;
 }
 
@@ -144,17 +147,20 @@ static bool is_trampoline(struct jitcode *j, uint64_t addr, uint64_t mapped)
 		has(text, (size_t)n, addr - first, from_3_14, sizeof(from_3_14)));
 }
 
-int jitcode__name(struct jitcode *j, uint64_t addr, uint64_t mapped, const char **name)
+int jitcode__name(struct jitcode *j, struct jitbudget *all, uint64_t addr, uint64_t mapped, const char **name)
 {
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
 	int err = -ENOENT;
 
+	if (!j->budget.all)
+		j->budget = jitbudget__part(all);
 	for (uint32_t i = 0; i < j->ndumps && err == -ENOENT; i++)
-		err = jitdump__find(j->dumps[i].dump, addr, name);
+		err = jitdump__find(j->dumps[i].dump, addr, now_ns, name);
 	if (err != -ENOENT)
 		return err;
 	if (!perfmap_of(j))
 		return -ENOMEM;
-	err = perfmap__find(j->perfmap, addr, name);
+	err = perfmap__find(j->perfmap, addr, now_ns, name);
 	if (err == -ENOENT && is_trampoline(j, addr, mapped)) {
 		*name = "py::?";
 		err = 0;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "symbolize/jitbudget.h"
 #include "sys/proc.h"
 
 struct jitcode;
@@ -23,8 +24,9 @@ bool jitcode__on_map(struct jitcode *j, const struct proc_map *map);
 /*
  * The name of what is at an address: 0 and a string valid until the next call, -ENOENT or -ENOMEM. Perf trampolines of CPython, as -X
  * perf and -X perf_jit make them, are "py::NAME:FILE". It writes the jitdump in blocks of 4 KB: those that it has not written yet
- * are "py::?", by their code. mapped: where the mapping of the address begins.
+ * are "py::?", by their code. mapped: where the mapping of the address begins. all: the budget of all processes, the same each
+ * time, which must outlive it; what this one has of it is given back by jitcode__free.
  */
-int jitcode__name(struct jitcode *j, uint64_t addr, uint64_t mapped, const char **name);
+int jitcode__name(struct jitcode *j, struct jitbudget *all, uint64_t addr, uint64_t mapped, const char **name);
 
 #endif

@@ -27,6 +27,7 @@ struct natives {
 	struct profile *profile;
 	struct binaries *binaries;
 	bool keep_evaluator;
+	struct jitbudget jit;
 	/* for naming */
 	struct symbolizer *symbolizer;
 	struct kallsyms *kallsyms;
@@ -35,7 +36,7 @@ struct natives {
 	struct vec(struct symbol_file *) files; /* by id of the binary; NULL: not opened yet */
 };
 
-struct natives *natives__new(struct profile *p, struct binaries *binaries, bool keep_evaluator)
+struct natives *natives__new(struct profile *p, struct binaries *binaries, bool keep_evaluator, uint64_t jit_bytes)
 {
 	struct natives *n = calloc(1, sizeof(*n));
 
@@ -44,6 +45,7 @@ struct natives *natives__new(struct profile *p, struct binaries *binaries, bool 
 	n->profile = p;
 	n->binaries = binaries;
 	n->keep_evaluator = keep_evaluator;
+	n->jit = jitbudget__whole(jit_bytes);
 	n->symbolizer = symbolizer__new(&(struct symbolizer_config){.debuginfod = getenv("DEBUGINFOD_URLS") != NULL});
 	n->kallsyms = kallsyms__new(NULL);
 	if (!n->symbolizer || !n->kallsyms) {
@@ -115,7 +117,7 @@ static int64_t add_jit(struct natives *n, struct space *space, uint64_t addr, ui
 {
 	const char *name;
 
-	if (jitcode__name(space__jitcode(space), addr, mapped, &name))
+	if (jitcode__name(space__jitcode(space), &n->jit, addr, mapped, &name))
 		return add_named(n->profile, FRAME_NATIVE, "[unknown]", "[jit]");
 	/* CPython Python/perf_trampoline.c: the Python frame is there already */
 	if (!n->keep_evaluator && !strncmp(name, "py::", 4))
@@ -144,6 +146,11 @@ bool natives__is_of_file(struct space *space, uint64_t addr)
 int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact)
 {
 	return add_place(n, &(struct place){.addr = addr, .exact = exact});
+}
+
+bool natives__jit_refused(const struct natives *n)
+{
+	return n->jit.refused;
 }
 
 bool natives__keeps_evaluator(const struct natives *n)

@@ -15,8 +15,11 @@
 struct natives;
 struct space; /* where the code of a process lies: collect/spaces.h */
 
-/* Adds its frames to p; both must outlive it. keep_evaluator: see natives__name. NULL when out of memory. */
-struct natives *natives__new(struct profile *p, struct binaries *binaries, bool keep_evaluator);
+/*
+ * Adds its frames to p; both must outlive it, and it all spaces that it is asked about. keep_evaluator: see natives__name. jit_bytes:
+ * of memory for the names of JIT code. NULL when out of memory.
+ */
+struct natives *natives__new(struct profile *p, struct binaries *binaries, bool keep_evaluator, uint64_t jit_bytes);
 void natives__free(struct natives *n); /* NULL is fine */
 
 /*
@@ -28,6 +31,9 @@ int64_t natives__frame(struct natives *n, struct space *space, uint64_t addr, bo
 bool natives__is_of_file(struct space *space, uint64_t addr);
 /* The frame of a kernel address, or -ENOMEM. */
 int64_t natives__kernel_frame(struct natives *n, uint64_t addr, bool exact);
+
+/* Whether names of JIT code did not fit into their memory. */
+bool natives__jit_refused(const struct natives *n);
 
 /* Whether frames of the evaluator are shown as they are, rather than left out where Python's stand for them. */
 bool natives__keeps_evaluator(const struct natives *n);

@@ -18,6 +18,9 @@
 #define MAX_RECORD (64u << 20) /* a longer one is none */
 #define MAX_TYPE   31          /* there are 5 */
 #define MAX_LOST   (4u << 20)  /* bytes in a file that are no records */
+#define MAX_BEGUN  16          /* times that it begins anew */
+#define SKIP_WORK  8           /* to look for a record at each byte */
+#define INDEX_SIZE 64          /* bytes of an entry of the index, where that has just grown */
 #define PART       65536
 #define ENOUGH     (sizeof(struct load) + JITTABLE_MAX_NAME + 1) /* of a record to take it */
 
@@ -50,8 +53,9 @@ _Static_assert(sizeof(struct header) == 40 && sizeof(struct load) == 56 && sizeo
 
 struct jitdump {
 	int fd;
-	uint32_t pid;   /* as the header has it */
-	uint64_t seen;  /* size of the file when it was read */
+	uint32_t begun; /* times that it began anew */
+	struct header header;
+	uint64_t seen;  /* size of the file when it was looked at */
 	uint64_t taken; /* bytes of it, whole records; 0: not even the header */
 	bool refused;   /* it is none */
 	bool lost;      /* no record begins where the last one ends */
@@ -72,12 +76,12 @@ bool jitdump__is_name(const char *path)
 	return digits && !strcmp(name + 4 + digits, ".dump");
 }
 
-struct jitdump *jitdump__new(int fd)
+struct jitdump *jitdump__new(int fd, struct jitbudget *budget)
 {
 	struct jitdump *d = calloc(1, sizeof(*d));
 
 	if (d)
-		d->fd = fd;
+		*d = (struct jitdump){.fd = fd, .table = {.budget = budget, .beside = INDEX_SIZE}};
 	else
 		close(fd);
 	return d;
@@ -85,9 +89,9 @@ struct jitdump *jitdump__new(int fd)
 
 static void forget(struct jitdump *d)
 {
-	jittable__free(&d->table);
+	jittable__clear(&d->table);
 	hmap__free(&d->by_index);
-	*d = (struct jitdump){.fd = d->fd};
+	*d = (struct jitdump){.fd = d->fd, .begun = d->begun, .table = d->table};
 }
 
 void jitdump__free(struct jitdump *d)
@@ -142,7 +146,7 @@ static bool is_load(const struct jitdump *d, const uint8_t *at, size_t n, uint64
 		return false;
 	memcpy(&load, at, sizeof(load));
 	if (load.head.type != JIT_CODE_LOAD || load.head.size <= sizeof(load) || load.head.size > left ||
-	    load.head.size > MAX_RECORD || load.pid != d->pid || load.vma != load.addr || !load.size ||
+	    load.head.size > MAX_RECORD || load.pid != d->header.pid || load.vma != load.addr || !load.size ||
 	    load.size >= load.head.size - sizeof(load))
 		return false;
 	name = load.head.size - sizeof(load) - load.size - 1;
@@ -193,7 +197,7 @@ static bool is_sound(const struct jitdump *d, const uint8_t *at, const struct re
 		return body[1] <= record->size / 17;
 	if (record->type == JIT_CODE_UNWINDING_INFO)
 		return body[0] < record->size && body[1] <= body[0];
-	return pid == d->pid;
+	return pid == d->header.pid;
 }
 
 /* What lies whole in the file, of which there are `left` bytes. Returns how many bytes are done with, or -ENOMEM. */
@@ -228,6 +232,8 @@ static int64_t take_records(struct jitdump *d, const uint8_t *part, size_t n, ui
 			err = take_move(d, at);
 		if (err)
 			return err;
+		if (d->table.full) /* it is still to be taken */
+			break;
 		done += record.size;
 	}
 	return (int64_t)done;
@@ -246,53 +252,60 @@ static size_t read_at(const struct jitdump *d, void *to, size_t n, uint64_t at)
 	return got < 0 ? 0 : (size_t)got;
 }
 
-static void take_header(struct jitdump *d)
+static void take_header(struct jitdump *d, const struct header *header)
 {
-	struct header header;
-
-	if (read_at(d, &header, sizeof(header), 0) < sizeof(header))
-		return;
-	d->refused = header.magic != MAGIC || header.version != VERSION || header.size < sizeof(header) ||
-		     header.size > MAX_HEADER;
-	d->taken = header.size;
-	d->pid = header.pid;
+	d->refused = header->magic != MAGIC || header->version != VERSION || header->size < sizeof(*header) ||
+		     header->size > MAX_HEADER;
+	d->taken = header->size;
+	d->header = *header;
 }
 
 /* Takes what was written since the last time, no further than it reaches now: who keeps writing does not keep us here. */
-static int refresh(struct jitdump *d)
+static int take_new(struct jitdump *d, uint64_t now_ns)
 {
-	_cleanup_free_ uint8_t *part = NULL;
-	struct stat st;
-	uint64_t end;
+	_cleanup_free_ uint8_t *part = malloc(PART);
+	uint64_t end = d->seen < MAX_FILE ? d->seen : MAX_FILE;
 
-	if (fstat(d->fd, &st) < 0 || (uint64_t)st.st_size == d->seen)
-		return 0;
-	if ((uint64_t)st.st_size < d->seen)
-		forget(d);
-	d->seen = (uint64_t)st.st_size;
-	end = d->seen < MAX_FILE ? d->seen : MAX_FILE;
-	if (!d->taken)
-		take_header(d);
-	if (d->refused || !d->taken || d->table.full)
-		return 0;
-	part = malloc(PART);
 	if (!part)
 		return -ENOMEM;
-	while (d->taken < end && !d->table.full && !d->refused) {
-		uint64_t left = end - d->taken;
+	while (d->taken < end && !d->table.full && !d->refused && jitbudget__may_work(d->table.budget, now_ns)) {
+		uint64_t left = end - d->taken, skipped = d->skipped;
 		size_t n = read_at(d, part, left < PART ? (size_t)left : PART, d->taken);
 		int64_t done = take_records(d, part, n, left);
 
-		if (done <= 0)
+		jitbudget__worked(d->table.budget, n + (d->skipped - skipped) * SKIP_WORK);
+		if (done < 0)
 			return (int)done;
+		if (!done)
+			break;
 		d->taken += (uint64_t)done;
 	}
-	return 0;
+	return jittable__settle(&d->table);
 }
 
-int jitdump__find(struct jitdump *d, uint64_t addr, const char **name)
+/* The file may have begun anew, and be longer than it was by now: the header has the time. */
+static int refresh(struct jitdump *d, uint64_t now_ns)
 {
-	int err = refresh(d);
+	struct header header;
+	struct stat st;
+	bool headed;
+
+	if (d->begun > MAX_BEGUN || !jittable__is_due(&d->table, now_ns) || fstat(d->fd, &st) < 0)
+		return 0;
+	headed = read_at(d, &header, sizeof(header), 0) == sizeof(header);
+	if (d->taken && ((uint64_t)st.st_size < d->seen || !headed || memcmp(&header, &d->header, sizeof(header)) != 0)) {
+		d->begun++;
+		forget(d);
+	}
+	d->seen = (uint64_t)st.st_size;
+	if (headed && !d->taken)
+		take_header(d, &header);
+	return !d->taken || d->refused || d->begun > MAX_BEGUN ? 0 : take_new(d, now_ns);
+}
+
+int jitdump__find(struct jitdump *d, uint64_t addr, uint64_t now_ns, const char **name)
+{
+	int err = refresh(d, now_ns);
 
 	return err ? err : jittable__find(&d->table, addr, name);
 }

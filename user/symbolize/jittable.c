@@ -3,25 +3,52 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define MAX_ENTRIES (1u << 20)
 #define MAX_NAMES   (64u << 20) /* bytes of them all */
 #define MAX_OVERLAP 64          /* entries at one address that are looked at */
 #define NONE        UINT32_MAX
+/*
+ * Samples come in rounds of some tens of ms: code that ran before a round has been told of when the round is taken in, and one look
+ * does for all of it.
+ */
+#define LOOK_NS    10000000
+#define LOOK_WORK  2048 /* of the calls */
+#define ENTRY_WORK 256  /* to add one and sort it */
 
-void jittable__free(struct jittable *t)
+void jittable__clear(struct jittable *t)
 {
+	jitbudget__give(t->budget, t->held);
 	vec__free(&t->entries);
 	str__free(&t->names);
-	*t = (struct jittable){0};
+	*t = (struct jittable){.budget = t->budget, .beside = t->beside, .next_ns = t->next_ns};
+}
+
+static bool has_room(const struct jittable *t)
+{
+	return t->entries.len < MAX_ENTRIES && t->names.len < MAX_NAMES - JITTABLE_MAX_NAME;
+}
+
+bool jittable__is_due(struct jittable *t, uint64_t now_ns)
+{
+	if (now_ns < t->next_ns || !jitbudget__may_work(t->budget, now_ns))
+		return false;
+	t->next_ns = now_ns + LOOK_NS;
+	t->full = !has_room(t);
+	jitbudget__worked(t->budget, LOOK_WORK);
+	return true;
 }
 
 /* Whether there is such a range, and room for it. */
 static bool can_add(struct jittable *t, uint64_t start, uint64_t size, size_t name)
 {
+	size_t bytes = sizeof(struct jit_entry) + t->beside + name;
+
 	if (!size || size > UINT64_MAX - start)
 		return false;
-	t->full |= t->entries.len >= MAX_ENTRIES || t->names.len + name > MAX_NAMES;
+	t->full = t->full || !has_room(t) || !jitbudget__take(t->budget, bytes);
+	t->held += t->full ? 0 : bytes;
 	return !t->full;
 }
 
@@ -29,7 +56,7 @@ static int push(struct jittable *t, uint64_t start, uint64_t size, uint32_t name
 {
 	struct jit_entry entry = {.start = start, .end = start + size, .name = name, .number = (uint32_t)t->entries.len};
 
-	t->sorted = false;
+	jitbudget__worked(t->budget, ENTRY_WORK);
 	return vec__push(&t->entries, entry) ? -ENOMEM : 1;
 }
 
@@ -60,37 +87,53 @@ static int by_start(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
-/* Sorts the entries and links those that overlap. */
-static int settle(struct jittable *t)
+/* Sorts what is new in among the others. From *first on entries are not where they were. */
+static int merge(struct jittable *t, size_t *first)
 {
-	struct vec(uint32_t) open = {0};
-	int err = 0;
+	size_t old = t->settled, n = t->entries.len - old, to = t->entries.len;
+	struct jit_entry *all = t->entries.data, *added;
 
-	if (t->sorted || !t->entries.len)
+	qsort(all + old, n, sizeof(*all), by_start);
+	*first = old;
+	if (!old || by_start(&all[old - 1], &all[old]) < 0)
 		return 0;
-	qsort(t->entries.data, t->entries.len, sizeof(struct jit_entry), by_start);
-	for (size_t i = 0; i < t->entries.len && !err; i++) {
-		struct jit_entry *e = &t->entries.data[i];
-
-		while (open.len && t->entries.data[open.data[open.len - 1]].end <= e->start)
-			open.len--;
-		e->outer = open.len ? open.data[open.len - 1] : NONE;
-		err = vec__push(&open, (uint32_t)i);
-	}
-	vec__free(&open);
-	t->sorted = !err;
-	return err;
+	added = malloc(n * sizeof(*added));
+	if (!added)
+		return -ENOMEM;
+	memcpy(added, all + old, n * sizeof(*added));
+	while (n)
+		all[--to] = old && by_start(&all[old - 1], &added[n - 1]) > 0 ? all[--old] : added[--n];
+	free(added);
+	*first = to;
+	return 0;
 }
 
-int jittable__find(struct jittable *t, uint64_t addr, const char **name)
+int jittable__settle(struct jittable *t)
 {
-	const struct jit_entry *best = NULL;
-	int err = settle(t);
-	uint32_t at;
+	size_t first;
 
-	if (err)
-		return err;
-	at = (uint32_t)vec__count_first(&t->entries, it, it->start <= addr) - 1; /* NONE for none */
+	if (t->settled == t->entries.len)
+		return 0;
+	if (merge(t, &first))
+		return -ENOMEM;
+	for (size_t i = first; i < t->entries.len; i++) {
+		struct jit_entry *e = &t->entries.data[i];
+
+		e->outer = (uint32_t)i - 1; /* NONE for the first */
+		while (e->outer != NONE && t->entries.data[e->outer].end <= e->start)
+			e->outer = t->entries.data[e->outer].outer;
+	}
+	jitbudget__worked(t->budget, (t->entries.len - first) * sizeof(struct jit_entry));
+	t->settled = t->entries.len;
+	return 0;
+}
+
+int jittable__find(const struct jittable *t, uint64_t addr, const char **name)
+{
+	const struct vec(struct jit_entry) settled = {.data = t->entries.data, .len = t->settled};
+	const struct jit_entry *best = NULL;
+	uint32_t at = (uint32_t)vec__count_first(&settled, it, it->start <= addr) - 1; /* NONE for none */
+
 	for (int i = 0; i < MAX_OVERLAP && at != NONE; i++, at = t->entries.data[at].outer) {
 		const struct jit_entry *e = &t->entries.data[at];
 

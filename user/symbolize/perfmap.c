@@ -14,6 +14,7 @@
 #include "sys/inroot.h"
 
 #define PART        65536
+#define MAX_FILE    (1ull << 30) /* what lies behind that is not read */
 #define CLOCK_SLACK 2 /* s: neither start times nor the clock are that exact */
 
 struct perfmap {
@@ -26,7 +27,7 @@ struct perfmap {
 	struct jittable table;
 };
 
-struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid, int64_t started)
+struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid, int64_t started, struct jitbudget *budget)
 {
 	struct perfmap *m = calloc(1, sizeof(*m));
 
@@ -37,6 +38,7 @@ struct perfmap *perfmap__new(int root_fd, pid_t ns_pid, uid_t uid, int64_t start
 	m->uid = uid;
 	m->started = started;
 	m->fd = -1;
+	m->table.budget = budget;
 	return m;
 }
 
@@ -45,7 +47,7 @@ void perfmap__free(struct perfmap *m)
 	if (!m)
 		return;
 	cleanup__close(&m->fd);
-	jittable__free(&m->table);
+	jittable__clear(&m->table);
 	free(m);
 }
 
@@ -116,52 +118,59 @@ static ssize_t take_lines(struct perfmap *m, const char *part, size_t n)
 
 		if (err)
 			return err;
+		if (m->table.full) /* it is still to be taken */
+			break;
 		line = end + 1;
 	}
 	return line - part;
 }
 
-/* Takes what was written since the last time. The file stays open: it is the process's even when another one has its name. */
-static int refresh(struct perfmap *m)
+/* Takes what was written since the last time, no further than it reached now: who keeps writing does not keep us here. */
+static int take_new(struct perfmap *m, uint64_t end, uint64_t now_ns)
 {
-	_cleanup_free_ char *part = NULL;
-	struct stat st;
+	_cleanup_free_ char *part = malloc(PART);
 
-	if (m->table.full)
-		return 0;
-	if (m->fd < 0) {
-		m->fd = open_own(m);
-		if (m->fd < 0)
-			return 0;
-	}
-	if (fstat(m->fd, &st) < 0 || (uint64_t)st.st_size <= m->taken)
-		return 0;
-	part = malloc(PART);
 	if (!part)
 		return -ENOMEM;
-	/* no further than it reached now: who keeps writing does not keep us here */
-	while (m->taken < (uint64_t)st.st_size && !m->table.full) {
+	while (m->taken < end && !m->table.full && jitbudget__may_work(m->table.budget, now_ns)) {
 		ssize_t got = pread(m->fd, part, PART, (off_t)m->taken), used;
 
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
-			return 0;
+			break;
 		used = take_lines(m, part, (size_t)got);
+		jitbudget__worked(m->table.budget, (uint64_t)got);
 		if (used < 0)
 			return (int)used;
-		if (!used && got == PART) /* a line that long is none */
+		if (!used && got == PART && !m->table.full) /* a line that long is none */
 			used = got;
 		if (!used)
-			return 0;
+			break;
 		m->taken += (uint64_t)used;
 	}
-	return 0;
+	return jittable__settle(&m->table);
 }
 
-int perfmap__find(struct perfmap *m, uint64_t addr, const char **name)
+/* The file stays open: it is the process's even when another one has its name. */
+static int refresh(struct perfmap *m, uint64_t now_ns)
 {
-	int err = refresh(m);
+	struct stat st;
+	uint64_t end;
+
+	if (!jittable__is_due(&m->table, now_ns))
+		return 0;
+	if (m->fd < 0)
+		m->fd = open_own(m);
+	if (m->fd < 0 || fstat(m->fd, &st) < 0)
+		return 0;
+	end = (uint64_t)st.st_size < MAX_FILE ? (uint64_t)st.st_size : MAX_FILE;
+	return m->taken < end ? take_new(m, end, now_ns) : 0;
+}
+
+int perfmap__find(struct perfmap *m, uint64_t addr, uint64_t now_ns, const char **name)
+{
+	int err = refresh(m, now_ns);
 
 	return err ? err : jittable__find(&m->table, addr, name);
 }
