@@ -46,6 +46,7 @@ struct rest {
 	struct stack_copy copy;
 	struct rec_stack *stack; /* NULL: not told yet */
 	uint32_t *ids;           /* of its Python frames' code objects */
+	size_t told;             /* bytes of these two, as they were told */
 	struct rec_sample sample;
 	bool sampled, looked;
 };
@@ -76,7 +77,7 @@ static size_t stack_bytes(const struct rec_stack *s)
 
 static size_t size_of(const struct rest *r)
 {
-	return sizeof(*r) + r->copy.bytes.cap;
+	return sizeof(*r) + r->copy.bytes.cap + r->told;
 }
 
 static void rest__free(struct rest *r)
@@ -203,6 +204,8 @@ static bool on_stack(struct rests *all, struct recorder *to, const struct rec_st
 	}
 	memcpy(r->stack, stack, stack_bytes(stack));
 	recorder__resolve(to, stack, r->ids);
+	r->told = stack_bytes(stack) + (stack->nframes + 1) * sizeof(*r->ids);
+	all->bytes += r->told;
 	return true;
 }
 
