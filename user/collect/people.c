@@ -415,6 +415,11 @@ void people__resolve(struct people *all, const struct rec_stack *r, uint32_t *id
 		memset(ids, 0xff, r->nframes * sizeof(*ids)); /* STACKS_NO_CODE */
 }
 
+bool people__has_python(const struct person *who, uint64_t stack)
+{
+	return stacks__has_python(who->stacks, stack);
+}
+
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome)
 {
 	return stacks__find(who->stacks, s, outcome);

@@ -65,6 +65,8 @@ enum trust people__trust(const struct person *who);
 /* While that is open: its interpreter, and enum code_types of its code objects, the worst that was met. */
 const struct interp *people__interp(const struct person *who, uint16_t *types);
 
+/* Whether a stack has Python frames, as stacks__has_python. */
+bool people__has_python(const struct person *who, uint64_t stack);
 /* The profile's stack for a sample, as stacks__find. */
 int64_t people__stack(struct person *who, const struct rec_sample *s, uint16_t *outcome);
 

@@ -107,7 +107,7 @@ static int64_t find_stack(struct recorder *r, struct person *person, const struc
 {
 	int64_t stack = -ENOENT;
 
-	if (s->stack && people__trust(person) == TRUST_NONE) {
+	if (s->stack && people__trust(person) == TRUST_NONE && people__has_python(person, s->stack)) {
 		*outcome = PYBPF_UNSUPPORTED;
 	} else if (s->stack) {
 		stack = people__stack(person, s, outcome);
@@ -142,7 +142,8 @@ static int add_sample(struct recorder *r, const struct rec_sample *s)
 		return (int)stack;
 	sample.thread = (uint32_t)thread;
 	sample.stack = (uint32_t)stack;
-	if (!s->stack || people__trust(person) != TRUST_OPEN)
+	/* native frames need no layout */
+	if (!s->stack || people__trust(person) != TRUST_OPEN || !people__has_python(person, s->stack))
 		return write_sample(r, &sample);
 	interp = people__interp(person, &types);
 	return holds__add(r->holds, s->identity, interp, types, &sample);

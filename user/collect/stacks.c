@@ -16,6 +16,7 @@ struct told_stack {
 	uint32_t count;
 	uint32_t epoch; /* in which it was told last */
 	uint16_t outcome;
+	bool python; /* it has frames of Python's */
 };
 
 #define FEW_TOLD 64 /* not worth to look through */
@@ -84,9 +85,9 @@ int64_t stacks__marker(struct profile *p, enum pybpf_outcome outcome)
 }
 
 /* Pushes the parts that no sample tells; the others are kept with the stack. */
-static int keep(struct stacks *s, uint64_t name, const part_list *parts, uint16_t outcome)
+static int keep(struct stacks *s, const struct rec_stack *r, const part_list *parts, uint16_t outcome)
 {
-	struct told_stack told = {.parts = (uint32_t)s->parts.len, .epoch = s->epoch, .outcome = outcome};
+	struct told_stack told = {.parts = (uint32_t)s->parts.len, .epoch = s->epoch, .outcome = outcome, .python = r->nframes};
 	uint64_t *known;
 	int64_t stack = 0;
 	size_t i = parts->len;
@@ -98,7 +99,7 @@ static int keep(struct stacks *s, uint64_t name, const part_list *parts, uint16_
 	}
 	told.parent = (uint32_t)stack;
 	told.count = (uint32_t)i;
-	known = hmap__get(&s->names, name);
+	known = hmap__get(&s->names, r->stack);
 	if (known) {
 		/* Told again: another epoch, or what could not be had has come. Samples from now on mean this one. */
 		struct told_stack *before = &s->told.data[*known];
@@ -122,7 +123,7 @@ static int keep(struct stacks *s, uint64_t name, const part_list *parts, uint16_
 	}
 	if (vec__push(&s->told, told))
 		return -ENOMEM;
-	return hmap__put(&s->names, name, s->told.len - 1);
+	return hmap__put(&s->names, r->stack, s->told.len - 1);
 }
 
 void stacks__resolve(const struct stacks *s, const struct rec_stack *r, uint32_t *ids)
@@ -140,7 +141,7 @@ int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const
 	int err = merge__parts(&s->of, r, size, ids, &parts, &outcome);
 
 	if (!err)
-		err = keep(s, r->stack, &parts, outcome);
+		err = keep(s, r, &parts, outcome);
 	vec__free(&parts);
 	if (err && err != -EBADMSG)
 		hmap__del(&s->names, r->stack); /* what it was before is not true any more */
@@ -150,6 +151,13 @@ int stacks__tell(struct stacks *s, const struct rec_stack *r, size_t size, const
 bool stacks__knows(const struct stacks *s, uint64_t name)
 {
 	return hmap__get(&s->names, name);
+}
+
+bool stacks__has_python(const struct stacks *s, uint64_t name)
+{
+	const uint64_t *index = hmap__get(&s->names, name);
+
+	return !index || s->told.data[*index].python;
 }
 
 static bool is_current(const struct stacks *s, const struct told_stack *told)

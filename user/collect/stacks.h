@@ -47,6 +47,8 @@ void stacks__resolve(const struct stacks *s, const struct rec_stack *r, uint32_t
 
 /* Is the stack of that name told? */
 bool stacks__knows(const struct stacks *s, uint64_t name);
+/* Whether a stack has frames that were read from Python's structures: those of one that is not known, too. */
+bool stacks__has_python(const struct stacks *s, uint64_t name);
 
 /*
  * Call it when the kernel has begun another epoch, in which it tells each stack anew before its samples: what was not told in this
