@@ -34,7 +34,7 @@ static double best(struct unwind_cache *cache, struct elf *elf, struct unwind_ta
 		struct unwind_table *t = NULL;
 		double start = cpu_ms(), took;
 
-		if (unwind_cache__build(cache, elf, &t, e))
+		if (unwind_cache__build(cache, elf, NULL, &t, e))
 			return -1;
 		took = cpu_ms() - start;
 		if (took < least)

@@ -70,7 +70,7 @@ static int one(const char *path)
 	int fd = elf__open_path(path), err = fd < 0 ? fd : elf__open(fd, &elf, &e);
 
 	if (!err) {
-		err = unwind_source__open(elf, &source, &e);
+		err = unwind_source__open(elf, NULL, &source, &e);
 		err = err ? err : unwind_source__compile(&source, &t, &e);
 		if (!err)
 			vec__foreach(&source.cfi.fdes, f)

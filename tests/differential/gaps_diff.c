@@ -62,7 +62,7 @@ static int one(const char *path)
 
 	if (!err) {
 		err = unwind_table__build(elf, &t, &e);
-		err = err ? err : unwind_source__open(elf, &source, &e);
+		err = err ? err : unwind_source__open(elf, NULL, &source, &e);
 		/* its sections have been read, the functions in them have not been looked for */
 		err = err ? err : gaps__follow(elf, &source.cfi, &found, &code);
 		if (!err)

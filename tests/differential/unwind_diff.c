@@ -349,7 +349,7 @@ static void one(const char *path, int64_t totals[5])
 
 	if (!err) {
 		f.machine = elf__info(elf)->machine;
-		err = unwind_source__open(elf, &source, &e);
+		err = unwind_source__open(elf, NULL, &source, &e);
 		if (!err)
 			err = unwind_source__compile(&source, &f.table, &e);
 		f.followed = source.followed;

@@ -97,7 +97,7 @@ static struct unwind_table *get_frame(struct unwind_cache *c, struct frame *f, u
 	f->image.size = f->n;
 	fd = image__make(&f->image);
 	assert_int_equal(elf__open(fd, &elf, &e), 0);
-	assert_int_equal(unwind_cache__build(c, elf, &t, &e), 0);
+	assert_int_equal(unwind_cache__build(c, elf, NULL, &t, &e), 0);
 	elf__close(elf);
 	close(fd);
 	return t;
@@ -178,7 +178,7 @@ static void expect_libgcc(struct unwind_cache *c, int fd, size_t hits, size_t mi
 	struct err e = {0};
 
 	assert_int_equal(elf__open(fd, &elf, &e), 0);
-	assert_int_equal(unwind_cache__build(c, elf, &t, &e), 0);
+	assert_int_equal(unwind_cache__build(c, elf, NULL, &t, &e), 0);
 	unwind_table__free(t);
 	elf__close(elf);
 	assert_int_equal(unwind_cache__stats(c).hits, hits);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -40,12 +41,13 @@ struct asked {
 struct unwinds {
 	pthread_t thread;
 	bool started;
+	atomic_bool stop; /* also seen while a table is made */
 
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wanted, idle;
 	struct vec(struct request) queue;
 	struct vec(struct asked) asked; /* by id of the binary */
-	bool busy, stop, ready;
+	bool busy, ready;
 	bool wants_room; /* a table waits */
 	bool begin_anew; /* the kernel's tables are void: the thread is to fill the arrays from the beginning */
 	struct unwinds_counts counts;
@@ -64,7 +66,7 @@ static int load_table(struct unwinds *u, const struct request *r, struct unwind_
 
 	if (err)
 		return err;
-	err = unwind_cache__build(u->cache, elf, out, NULL);
+	err = unwind_cache__build(u->cache, elf, &u->stop, out, NULL);
 	elf__close(elf);
 	/* an ELF file, but not what its headers say: each of these is a way of being malformed */
 	return err == -EINVAL || err == -EIO || err == -E2BIG ? -EBADMSG : err;
@@ -91,7 +93,8 @@ static void load_again(struct unwinds *u, const struct request *r)
 	struct unwind_table *table = NULL;
 	int err = load_table(u, r, &table);
 
-	made(u, r->id, &table, err);
+	if (err != -ECANCELED)
+		made(u, r->id, &table, err);
 	unwind_table__free(table);
 }
 
@@ -103,6 +106,8 @@ static void make_table(struct unwinds *u, const struct request *r)
 	uint32_t rows = 0;
 	int err = load_table(u, r, &table);
 
+	if (err == -ECANCELED)
+		return;
 	if (err == -EBADMSG)
 		info.state = UNWIND_TABLE_REFUSED;
 	if (!err) {

@@ -18,7 +18,7 @@ struct unwinds;
 
 /* Starts the thread. k must outlive it. 0 or -errno. */
 int unwinds__new(struct kernel *k, struct unwinds **out, struct err *e);
-/* Ends the thread, when it has finished the table that it is at; NULL is fine. */
+/* Ends the thread, which leaves the table that it is at; NULL is fine. */
 void unwinds__free(struct unwinds *u);
 
 /* Asks for a file's table, once. Binaries must live as long as this. */

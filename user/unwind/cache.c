@@ -20,7 +20,7 @@
 #include "unwind/source.h"
 
 #define MAGIC     0x7762757762707970ull
-#define VERSION   10 /* of the file, and of what the compiler makes: a change to either makes it another one */
+#define VERSION   11 /* of the file, and of what the compiler makes: a change to either makes it another one */
 #define KEY_FILE  "key"
 #define MAX_ENTRY ((size_t)512 << 20)
 #define KEEP(max) ((max) / 4 * 3) /* what an eviction leaves, so that not every table makes one */
@@ -234,7 +234,8 @@ static uint32_t head_crc(const struct head *h)
 }
 
 /* Is the code that an entry was made of still what the file has? Its ranges are the last thing in it. */
-static bool has_code(const struct unwind_cache *c, struct elf *elf, const struct head *h, const uint8_t *end)
+static bool has_code(const struct unwind_cache *c, struct elf *elf, const struct head *h, const atomic_bool *stop,
+		     const uint8_t *end)
 {
 	size_t bytes = h->nranges * sizeof(struct code_range);
 	_cleanup_free_ struct code_range *ranges = malloc(bytes + 1);
@@ -243,11 +244,12 @@ static bool has_code(const struct unwind_cache *c, struct elf *elf, const struct
 	if (!ranges)
 		return false;
 	memcpy(ranges, end - bytes, bytes);
-	return cache_hash__code(c->key, elf, ranges, h->nranges, &is) && is == h->code;
+	return cache_hash__code(c->key, elf, ranges, h->nranges, stop, &is) && is == h->code;
 }
 
 /* The table of an entry's n bytes, or NULL. */
-static struct unwind_table *decode(const struct unwind_cache *c, struct elf *elf, const uint8_t *data, size_t n)
+static struct unwind_table *decode(const struct unwind_cache *c, struct elf *elf, const atomic_bool *stop,
+				   const uint8_t *data, size_t n)
 {
 	struct unwind_table *t;
 	struct head h;
@@ -260,7 +262,7 @@ static struct unwind_table *decode(const struct unwind_cache *c, struct elf *elf
 	    n != sizeof(h) + h.nrules * sizeof(*t->rules) + ((size_t)h.npages + 1 + h.nrows) * sizeof(uint32_t) +
 			    h.nranges * sizeof(struct code_range) ||
 	    h.crc != head_crc(&h) || h.body_crc != crc32_z(0, data, n - sizeof(h)) ||
-	    !has_code(c, elf, &h, data + n - sizeof(h)))
+	    !has_code(c, elf, &h, stop, data + n - sizeof(h)))
 		return NULL;
 	t = calloc(1, sizeof(*t));
 	if (!t)
@@ -282,7 +284,8 @@ static struct unwind_table *decode(const struct unwind_cache *c, struct elf *elf
 	return t;
 }
 
-static struct unwind_table *load(const struct unwind_cache *c, struct elf *elf, const char *name)
+static struct unwind_table *load(const struct unwind_cache *c, struct elf *elf, const atomic_bool *stop,
+				 const char *name)
 {
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ uint8_t *data = NULL;
@@ -295,7 +298,7 @@ static struct unwind_table *load(const struct unwind_cache *c, struct elf *elf, 
 	data = malloc((size_t)st.st_size);
 	if (!data || read_all(fd, data, (size_t)st.st_size))
 		return NULL;
-	t = decode(c, elf, data, (size_t)st.st_size);
+	t = decode(c, elf, stop, data, (size_t)st.st_size);
 	if (t)
 		futimens(fd, NULL); /* used just now */
 	return t;
@@ -387,14 +390,15 @@ static int write_entry(int fd, const struct unwind_table *t, const code_ranges *
 }
 
 /* Written beside and renamed: an entry is whole or not there. (After a crash of the machine the CRC tells.) */
-static void store(struct unwind_cache *c, const char *name, const struct unwind_table *t, const struct unwind_source *s)
+static void store(struct unwind_cache *c, const char *name, const struct unwind_table *t, struct unwind_source *s)
 {
 	_cleanup_close_ int fd = -1;
 	char beside[NAME_MAX + 1];
 	uint64_t code;
 
+	cache_hash__sort(&s->code);
 	if (unwind_table__memory(t) > c->max_bytes ||
-	    !cache_hash__code(c->key, s->elf, s->code.data, s->code.len, &code))
+	    !cache_hash__code(c->key, s->elf, s->code.data, s->code.len, s->work.stop, &code))
 		return;
 	fd = open_new(c, beside);
 	if (fd < 0)
@@ -407,18 +411,19 @@ static void store(struct unwind_cache *c, const char *name, const struct unwind_
 	evict(c);
 }
 
-int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_table **out, struct err *e)
+int unwind_cache__build(struct unwind_cache *c, struct elf *elf, const atomic_bool *stop, struct unwind_table **out,
+			struct err *e)
 {
 	_cleanup_(unwind_source__close) struct unwind_source s;
 	struct unwind_table *t = NULL;
 	char name[CACHE_NAME_MAX];
-	int err = unwind_source__open(elf, &s, e);
+	int err = unwind_source__open(elf, stop, &s, e);
 
 	if (err)
 		return err;
 	if (c) {
 		cache_hash__name(c->key, VERSION, &s, name);
-		t = load(c, elf, name);
+		t = load(c, elf, stop, name);
 		atomic_fetch_add(t ? &c->hits : &c->misses, 1);
 	}
 	if (!t) {

@@ -12,6 +12,7 @@
 #ifndef PYBPF_UNWIND_CACHE_H
 #define PYBPF_UNWIND_CACHE_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -33,9 +34,11 @@ void unwind_cache__close(struct unwind_cache *c); /* NULL is fine */
 
 /*
  * As unwind_table__build, by way of the cache (NULL: none). Trouble with the cache is no error: the table is compiled.
- * Threads and processes may use the same folder at the same time.
+ * Threads and processes may use the same folder at the same time. -ECANCELED soon after *stop becomes true (NULL: it is
+ * never looked at).
  */
-int unwind_cache__build(struct unwind_cache *c, struct elf *elf, struct unwind_table **out, struct err *e);
+int unwind_cache__build(struct unwind_cache *c, struct elf *elf, const atomic_bool *stop, struct unwind_table **out,
+			struct err *e);
 
 /* Since it was opened. */
 struct unwind_cache_stats {

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "unwind/siphash.h"
 
@@ -57,7 +58,32 @@ void cache_hash__name(const uint64_t key[2], uint32_t version, const struct unwi
 	snprintf(name, CACHE_NAME_MAX, "%016" PRIx64, h);
 }
 
-bool cache_hash__code(const uint64_t key[2], struct elf *elf, const struct code_range *ranges, size_t n, uint64_t *out)
+static int by_start(const void *a, const void *b)
+{
+	const struct code_range *x = a, *y = b;
+
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+void cache_hash__sort(code_ranges *ranges)
+{
+	size_t n = 0;
+
+	if (ranges->len)
+		qsort(ranges->data, ranges->len, sizeof(*ranges->data), by_start);
+	for (size_t i = 0; i < ranges->len; i++) {
+		struct code_range *last = n ? &ranges->data[n - 1] : NULL, r = ranges->data[i];
+
+		if (!last || (r.start != last->start && r.start >= last->end))
+			ranges->data[n++] = r;
+		else if (r.end > last->end)
+			last->end = r.end;
+	}
+	ranges->len = n;
+}
+
+bool cache_hash__code(const uint64_t key[2], struct elf *elf, const struct code_range *ranges, size_t n,
+		      const atomic_bool *stop, uint64_t *out)
 {
 	uint8_t part[PART];
 	uint64_t h = 0;
@@ -67,7 +93,8 @@ bool cache_hash__code(const uint64_t key[2], struct elf *elf, const struct code_
 		for (uint64_t at = ranges[i].start; at < ranges[i].end; at += PART) {
 			size_t size = ranges[i].end - at < PART ? ranges[i].end - at : PART;
 
-			if (elf__read_address(elf, at, part, size))
+			if ((stop && atomic_load_explicit(stop, memory_order_relaxed)) ||
+			    elf__read_address(elf, at, part, size))
 				return false;
 			h = siphash(key, h, part, size);
 		}

@@ -21,7 +21,14 @@
 void cache_hash__name(const uint64_t key[2], uint32_t version, const struct unwind_source *s,
 		      char name[CACHE_NAME_MAX]);
 
-/* Of the bytes in n ranges of link-time addresses. False, and *out untouched, when the file does not have them. */
-bool cache_hash__code(const uint64_t key[2], struct elf *elf, const struct code_range *ranges, size_t n, uint64_t *out);
+/* Sorts ranges, and makes one of those that overlap: one read several times is hashed once. */
+void cache_hash__sort(code_ranges *ranges);
+
+/*
+ * Of the bytes in n ranges of link-time addresses. False, and *out untouched, when the file does not have them, or
+ * *stop becomes true (NULL: it is never looked at).
+ */
+bool cache_hash__code(const uint64_t key[2], struct elf *elf, const struct code_range *ranges, size_t n,
+		      const atomic_bool *stop, uint64_t *out);
 
 #endif

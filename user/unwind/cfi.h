@@ -17,6 +17,7 @@
 #include "pybpf/unwind.h"
 #include "sys/elf.h"
 #include "unwind/cursor.h"
+#include "unwind/work.h"
 
 struct cfi_arch {
 	uint16_t machine; /* EM_* */
@@ -32,6 +33,7 @@ const struct cfi_arch *cfi_arch__of(uint16_t machine);
 
 struct cfi_section {
 	struct elf *elf;
+	struct unwind_work *work; /* struct cfi */
 	uint8_t *data; /* owned */
 	size_t size;
 	uint64_t addr;    /* link-time address of data[0] */
@@ -44,9 +46,10 @@ typedef struct vec(struct cfi_section) cfi_sections;
 
 /*
  * All sections of the file that have call frame information, .eh_frame first. 0, -ENOENT when there are none, -EBADMSG
- * when one of them is not what it should be, -E2BIG when they are too large to be true, -EIO, -EINVAL, -ENOMEM.
+ * when one of them is not what it should be, -E2BIG when they are too large to be true, -EIO, -EINVAL, -ENOMEM,
+ * -ECANCELED.
  */
-int cfi_sections__read(struct elf *elf, cfi_sections *out, struct err *e);
+int cfi_sections__read(struct elf *elf, struct unwind_work *work, cfi_sections *out, struct err *e);
 void cfi_sections__free(cfi_sections *s);
 
 /*
@@ -131,13 +134,14 @@ struct cfi_fde {
 /* All functions of a file. */
 struct cfi {
 	const struct cfi_arch *arch;
+	struct unwind_work *work; /* the caller's: what may be done with it */
 	cfi_sections sections;
 	struct vec(struct cfi_cie) cies;
 	struct vec(struct cfi_fde) fdes;
 };
 
-/* Reads the sections. 0, or an error as unwind_table__build has it. The caller calls cfi__free either way. */
-int cfi__read(struct elf *elf, struct cfi *cfi, struct err *e);
+/* Reads the sections; work outlives cfi. 0, or an error as unwind_source__open has it. The caller calls cfi__free either way. */
+int cfi__read(struct elf *elf, struct unwind_work *work, struct cfi *cfi, struct err *e);
 /* Finds the functions of executable code in the sections, in their order. Likewise. */
 int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e);
 /* Does a function's entry say that CFA is where it was at its start, throughout? (x86-64) */
@@ -160,7 +164,7 @@ struct cfi_sink {
 
 /*
  * Runs a function's instructions. Rules for [f->start, end) go to sink, ascending. 0, -EBADMSG when the
- * instructions make no sense (sink then has what came before), or what sink returned.
+ * instructions make no sense (sink then has what came before), -ECANCELED, or what sink returned.
  */
 int cfi__run(const struct cfi_arch *arch, const struct cfi_cie *c, const struct cfi_fde *f, uint64_t end,
 	     struct cfi_sink *sink);

@@ -448,7 +448,7 @@ bool cfi__start_state(const struct cfi_arch *arch, struct cfi_cie *c, const uint
 	struct run r = {.arch = arch, .cie = c, .c = {.at = bytes, .end = bytes + n}};
 
 	while (r.c.at < r.c.end)
-		if (step(&r) || r.c.bad)
+		if (unwind_work__take(c->section->work, 0) || step(&r) || r.c.bad)
 			return false;
 	c->start = r.state;
 	return true;
@@ -470,7 +470,9 @@ int cfi__run(const struct cfi_arch *arch, const struct cfi_cie *c, const struct 
 	r.end = end;
 	r.sink = sink;
 	while (r.c.at < r.c.end && r.at < r.end) {
-		err = step(&r);
+		err = unwind_work__take(c->section->work, 0);
+		if (!err)
+			err = step(&r);
 		if (err)
 			return err;
 		if (r.c.bad)

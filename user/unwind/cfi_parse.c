@@ -162,8 +162,10 @@ static int read_cies(struct cfi *cfi, const struct cfi_section *s)
 
 	while ((got = next_entry(s, &pos, &entry)) == 1) {
 		struct cfi_cie cie = {.offset = entry.offset, .section = s, .address_size = 8};
-		int err;
+		int err = unwind_work__take(cfi->work, 0);
 
+		if (err)
+			return err;
 		if (!entry.is_cie)
 			continue;
 		if (cfi->cies.len == MAX_CIES)
@@ -255,6 +257,9 @@ static int read_fdes(struct cfi *cfi, const struct cfi_section *s, size_t first_
 		struct cfi_fde f = {.order = (uint32_t)cfi->fdes.len};
 		struct cfi_cie *cie;
 
+		got = unwind_work__take(cfi->work, 0);
+		if (got)
+			return got;
 		if (entry.is_cie)
 			continue;
 		cie = find_cie(cfi, first_cie, entry.cie_offset, &last);
@@ -270,12 +275,13 @@ static int read_fdes(struct cfi *cfi, const struct cfi_section *s, size_t first_
 	return got;
 }
 
-int cfi__read(struct elf *elf, struct cfi *cfi, struct err *e)
+int cfi__read(struct elf *elf, struct unwind_work *work, struct cfi *cfi, struct err *e)
 {
+	cfi->work = work;
 	cfi->arch = cfi_arch__of(elf__info(elf)->machine);
 	if (!cfi->arch)
 		return err__set(e, -ENOTSUP, "no unwinding for ELF machine %d", elf__info(elf)->machine);
-	return cfi_sections__read(elf, &cfi->sections, e);
+	return cfi_sections__read(elf, work, &cfi->sections, e);
 }
 
 int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e)
@@ -295,6 +301,8 @@ int cfi__parse(struct elf *elf, struct cfi *cfi, struct err *e)
 			return err__set(e, err, "out of memory");
 		if (err == -E2BIG)
 			return err__set(e, err, "more entries of call frame information than can be true");
+		if (err == -ECANCELED)
+			return err__errno(e, err, "cannot read the call frame information");
 		if (err)
 			return err__set(e, err, "malformed %s", s->eh ? ".eh_frame" : ".debug_frame");
 	}

@@ -14,6 +14,8 @@
 #define MAX_SECTIONS 64
 #define MAX_RATIO    1032         /* what DEFLATE can reach at best */
 #define MAX_DYNAMIC  4096         /* entries */
+#define POINTER      16           /* so many instructions take as long as reading one */
+#define PART         128          /* likewise, bytes of a section as one instruction */
 
 enum {
 	PE_ABSPTR = 0x00,
@@ -90,7 +92,7 @@ bool cfi_section__pointer(const struct cfi_section *s, struct cursor *c, uint8_t
 	if (encoding & PE_INDIRECT) {
 		uint64_t there = 0;
 
-		if (elf__read_address(s->elf, value, &there, address_size))
+		if (unwind_work__take(s->work, POINTER) || elf__read_address(s->elf, value, &there, address_size))
 			return false;
 		value = there;
 	}
@@ -162,10 +164,10 @@ static int too_much(struct err *e)
 	return err__set(e, -E2BIG, "call frame information of more than %u MB", MAX_BYTES >> 20);
 }
 
-static int add_section(cfi_sections *out, struct elf *elf, const struct elf_section *from, bool eh, bool old,
-		       struct err *e)
+static int add_section(cfi_sections *out, struct unwind_work *work, struct elf *elf, const struct elf_section *from,
+		       bool eh, bool old, struct err *e)
 {
-	struct cfi_section s = {.elf = elf, .size = from->size, .addr = from->addr, .eh = eh};
+	struct cfi_section s = {.elf = elf, .work = work, .size = from->size, .addr = from->addr, .eh = eh};
 	size_t room = MAX_BYTES;
 	int err = 0;
 
@@ -177,6 +179,9 @@ static int add_section(cfi_sections *out, struct elf *elf, const struct elf_sect
 		return err__set(e, -E2BIG, "call frame information in too many sections");
 	if (from->size > room)
 		return too_much(e);
+	err = unwind_work__take(work, from->size / PART);
+	if (err)
+		return err__errno(e, err, "cannot read the call frame information");
 	s.data = malloc(s.size);
 	if (!s.data)
 		return err__set(e, -ENOMEM, "out of memory");
@@ -197,14 +202,15 @@ static int add_section(cfi_sections *out, struct elf *elf, const struct elf_sect
 	return err;
 }
 
-static int add_sections(cfi_sections *out, struct elf *elf, const char *name, bool eh, bool old, struct err *e)
+static int add_sections(cfi_sections *out, struct unwind_work *work, struct elf *elf, const char *name, bool eh,
+			bool old, struct err *e)
 {
 	struct elf_section s;
 	size_t pos = 0;
 	int err;
 
 	while (!(err = elf__next_section(elf, name, &pos, &s))) {
-		err = add_section(out, elf, &s, eh, old, e);
+		err = add_section(out, work, elf, &s, eh, old, e);
 		if (err && err != -ENOENT)
 			return err;
 	}
@@ -212,12 +218,12 @@ static int add_sections(cfi_sections *out, struct elf *elf, const char *name, bo
 }
 
 /* LSB 5.0 core part 10.6.2: version, three encodings, and a pointer to .eh_frame. */
-static int by_segment(cfi_sections *out, struct elf *elf, struct err *e)
+static int by_segment(cfi_sections *out, struct unwind_work *work, struct elf *elf, struct err *e)
 {
 	const struct elf_segment *hdr = elf__find_segment(elf, PT_GNU_EH_FRAME);
 	struct elf_section from = {.type = SHT_PROGBITS};
 	uint8_t head[12] = {0};
-	struct cfi_section s = {.elf = elf, .data = head, .size = sizeof(head)};
+	struct cfi_section s = {.elf = elf, .work = work, .data = head, .size = sizeof(head)};
 	struct cursor c = {.at = head + 4, .end = head + sizeof(head)};
 	int err;
 
@@ -239,7 +245,7 @@ static int by_segment(cfi_sections *out, struct elf *elf, struct err *e)
 		from.size = l->filesz - at < MAX_BYTES ? l->filesz - at : MAX_BYTES;
 		if (from.offset > elf__info(elf)->size || from.size > elf__info(elf)->size - from.offset)
 			break;
-		err = add_section(out, elf, &from, true, false, e);
+		err = add_section(out, work, elf, &from, true, false, e);
 		if (!err)
 			out->data[out->len - 1].endless = true;
 		return err;
@@ -247,17 +253,17 @@ static int by_segment(cfi_sections *out, struct elf *elf, struct err *e)
 	return err__set(e, -EBADMSG, ".eh_frame_hdr points outside of the file");
 }
 
-int cfi_sections__read(struct elf *elf, cfi_sections *out, struct err *e)
+int cfi_sections__read(struct elf *elf, struct unwind_work *work, cfi_sections *out, struct err *e)
 {
 	cfi_sections all = {0};
-	int err = add_sections(&all, elf, ".eh_frame", true, false, e);
+	int err = add_sections(&all, work, elf, ".eh_frame", true, false, e);
 
 	if (!err && !all.len)
-		err = by_segment(&all, elf, e);
+		err = by_segment(&all, work, elf, e);
 	if (!err)
-		err = add_sections(&all, elf, ".debug_frame", false, false, e);
+		err = add_sections(&all, work, elf, ".debug_frame", false, false, e);
 	if (!err)
-		err = add_sections(&all, elf, ".zdebug_frame", false, true, e);
+		err = add_sections(&all, work, elf, ".zdebug_frame", false, true, e);
 	if (!err && !all.len)
 		err = err__set(e, -ENOENT, "no call frame information");
 	if (err) {

@@ -10,21 +10,32 @@
 
 #define NOWHERE UINT32_MAX
 /*
- * How many instructions are looked at, with those that are met in another state again. OpenBLAS's need 0.25 for each byte of code;
- * what is made to need more could take 80 times as long.
+ * How many instructions are looked at, with those that are met in another state again and what tables lead to.
+ * OpenBLAS's need 0.25 for each byte of code; what is made to need more could take 80 times as long.
  */
 #define MAX_STEPS(n)   ((n) + 1000)
 #define MAX_TURNS      16 /* of a search for what leads to a function's end */
 #define MAX_TABLE      1024
 #define MAX_BOUND      16 /* instructions from the comparison to the jump */
+#define MAX_AWAY       4096 /* bytes, likewise; between them may be what is not reached */
+#define READ           32   /* so many instructions take as long as reading a table */
+#define ENTRIES        2    /* likewise, going where so many of its entries lead to */
+#define MANY           8    /* of them count as one of MAX_STEPS: switches have more of them than of instructions */
 #define MAX_DEAD       32 /* instructions of a thread's start, behind the function's own */
+
+/* An entry of a table: the jump by it, and where that leads to. */
+struct edge {
+	uint32_t from, to;
+};
 
 struct follow {
 	const struct follow_x86 *what;
+	struct follow_found *found;
 	uint32_t *at; /* for each byte of code, the index of its state; NOWHERE: no instruction that is reached begins here */
 	uint8_t *leaves; /* for each: this instruction leaves the function; or, in the end, leads to one that does */
 	struct vec(struct state_x86) states;
 	struct vec(uint32_t) todo; /* offsets of instructions */
+	struct vec(struct edge) edges;
 	addresses lea;
 	size_t steps;
 	size_t now;   /* the offset of the instruction that is looked at */
@@ -37,6 +48,17 @@ struct follow {
 static enum follow_function function_at(const struct follow *f, uint64_t addr)
 {
 	return f->what->function ? f->what->function(f->what->context, addr) : FOLLOW_NONE;
+}
+
+static int take(const struct follow *f, uint64_t work)
+{
+	return f->what->work ? unwind_work__take(f->what->work, work) : 0;
+}
+
+static int step(struct follow *f, size_t n)
+{
+	f->steps += n;
+	return f->steps > MAX_STEPS(f->what->n) ? -E2BIG : take(f, n);
 }
 
 static bool read_insn(const struct follow *f, size_t at, struct insn_x86 *i)
@@ -105,11 +127,12 @@ static int jump(struct follow *f, const struct going *g, const struct state_x86 
 /* A comparison of unsigned numbers (cmp of a constant, ja) among the last instructions in front of `at`: one more, or 0. */
 static size_t bound_before(const struct follow *f, size_t at)
 {
+	size_t least = at > MAX_AWAY ? at - MAX_AWAY : 0;
 	bool above = false;
 	struct insn_x86 i;
 	int seen = 0;
 
-	while (at-- > 0 && seen < MAX_BOUND) {
+	while (at-- > least && seen < MAX_BOUND) {
 		if (f->at[at] == NOWHERE || !read_insn(f, at, &i))
 			continue;
 		seen++;
@@ -121,35 +144,50 @@ static size_t bound_before(const struct follow *f, size_t at)
 	return 0;
 }
 
-/* What a table of a switch has: offsets of instructions, MAX_TABLE at most. 0: it is none. */
-static size_t read_table(const struct follow *f, const struct going *g, uint32_t targets[MAX_TABLE])
+/* What a table of a switch has: *n offsets of instructions, MAX_TABLE at most. 0, -ENOTSUP when it is none, -ENOMEM. */
+static int read_table(const struct follow *f, const struct going *g, uint32_t targets[MAX_TABLE], size_t *n)
 {
-	size_t bound = bound_before(f, f->now), n = 0;
-	int64_t entry = 0;
+	size_t bound = bound_before(f, f->now), most = (bound ? bound : MAX_TABLE) * g->size, got, count = 0;
+	uint8_t table[MAX_TABLE * sizeof(uint64_t)];
+	uint64_t end = g->to;
 
-	for (; f->what->read && n < (bound ? bound : MAX_TABLE); n++) {
+	got = f->what->read ? f->what->read(f->what->context, g->to, table, most) : 0;
+	for (; got >= g->size; got -= g->size) {
+		int64_t entry = 0;
 		uint64_t to;
 
-		if (f->what->read(f->what->context, g->to + n * g->size, &entry, g->size))
-			break;
+		memcpy(&entry, table + (end - g->to), g->size);
+		end += g->size;
 		to = g->size == 4 ? g->to + (uint64_t)(int64_t)(int32_t)entry : (uint64_t)entry;
 		if (!is_inside(f, to))
 			break;
-		targets[n] = (uint32_t)(to - f->what->start);
+		targets[count++] = (uint32_t)(to - f->what->start);
 	}
-	return bound && n < bound ? 0 : n;
+	if (f->found && end > g->to && vec__push(&f->found->tables, (struct code_range){g->to, end}))
+		return -ENOMEM;
+	*n = count;
+	return !count || count < bound ? -ENOTSUP : 0;
 }
 
 /* Control goes on where a table says. How long it is has been guessed at: of what it alone leads to nothing is certain. */
 static int jump_by_table(struct follow *f, const struct going *g, struct state_x86 *s)
 {
 	uint32_t targets[MAX_TABLE];
-	size_t n = read_table(f, g, targets);
-	int err = n ? 0 : -ENOTSUP;
+	size_t n;
+	int err = take(f, READ);
 
+	if (!err)
+		err = read_table(f, g, targets, &n);
+	if (!err)
+		err = step(f, n / MANY);
+	if (!err)
+		err = take(f, n / ENTRIES);
 	s->certain &= f->what->whole;
-	for (size_t i = 0; i < n && !err; i++)
+	for (size_t i = 0; !err && i < n; i++) {
 		err = reach(f, targets[i], s);
+		if (!err && !f->what->whole)
+			err = vec__push(&f->edges, (struct edge){(uint32_t)f->now, targets[i]});
+	}
 	return err;
 }
 
@@ -255,14 +293,14 @@ static bool is_dead_end(const struct follow *f, size_t at)
 }
 
 /*
- * A thread's first function on a stack of its own, behind clone: it has no return address any more, its rbp is 0, as that of the
- * outermost frame is to be (System V ABI x86-64, 3.4.1), and it ends the thread.
+ * A thread's first function on a stack of its own, behind clone: it has no return address any more, its rbp is 0, as
+ * that of the outermost frame is to be (System V ABI x86-64, 3.4.1), and it ends the thread (is_dead_end).
  */
-static bool is_outermost(const struct follow *f, size_t at, const struct state_x86 *s)
+static bool may_be_outermost(const struct state_x86 *s)
 {
 	int32_t sp = s->regs[X86_RSP];
 
-	return state_x86__is_distance(sp) && sp > STATE_AT_START && s->regs[X86_RBP] == STATE_NUMBER(0) && is_dead_end(f, at);
+	return state_x86__is_distance(sp) && sp > STATE_AT_START && s->regs[X86_RBP] == STATE_NUMBER(0);
 }
 
 /* Does it come to the instruction behind it? */
@@ -275,23 +313,36 @@ static bool goes_on(const struct follow *f, const struct going *g)
 	return g->way == WAY_NEXT || g->way == WAY_BRANCH;
 }
 
-static bool leads_by_table(struct follow *f, const struct going *g, size_t at)
+static int by_from(const void *a, const void *b)
 {
-	uint32_t targets[MAX_TABLE];
+	const struct edge *x = a, *y = b;
+
+	return x->from < y->from ? -1 : x->from > y->from;
+}
+
+/* Does the table of the jump at `at` lead to what leaves? The first *n edges may be of it; then, those of jumps in front. */
+static bool leads_by_table(const struct follow *f, size_t at, size_t *n)
+{
 	bool leads = false;
 
-	f->now = at;
-	for (size_t n = read_table(f, g, targets); n-- > 0;)
-		leads |= f->leaves[targets[n]];
+	for (; *n && f->edges.data[*n - 1].from >= at; --*n)
+		leads |= f->edges.data[*n - 1].from == at && f->leaves[f->edges.data[*n - 1].to];
 	return leads;
 }
 
 /* Spreads `leaves` to what leads there; not to all of it where that takes too long. */
-static void find_leads(struct follow *f)
+static int find_leads(struct follow *f)
 {
 	bool more = true;
 
+	if (f->edges.len)
+		qsort(f->edges.data, f->edges.len, sizeof(*f->edges.data), by_from);
 	for (int turn = 0; turn < MAX_TURNS && more; turn++) {
+		size_t edges = f->edges.len;
+		int err = take(f, f->states.len + f->edges.len);
+
+		if (err)
+			return err;
 		more = false;
 		for (size_t at = f->what->n; at-- > 0;) {
 			struct insn_x86 i;
@@ -303,17 +354,20 @@ static void find_leads(struct follow *f)
 			if ((g.way == WAY_JUMP || g.way == WAY_BRANCH) && !g.pointer && is_inside(f, g.to))
 				f->leaves[at] = f->leaves[g.to - f->what->start];
 			if (g.way == WAY_TABLE)
-				f->leaves[at] = leads_by_table(f, &g, at);
+				f->leaves[at] = leads_by_table(f, at, &edges);
 			if (goes_on(f, &g))
 				f->leaves[at] |= f->leaves[g.next];
 			more |= f->leaves[at];
 		}
 	}
+	return 0;
 }
 
 /* The other functions that an instruction tells of. */
-static int find_others(const struct follow *f, const struct going *g, int32_t address, struct follow_found *found)
+static int find_others(const struct follow *f, const struct going *g, int32_t address)
 {
+	struct follow_found *found = f->found;
+
 	if (address >= 0)
 		return address < (int32_t)f->lea.len ? vec__push(&found->taken, f->lea.data[address]) : 0;
 	if (g->pointer || (g->way != WAY_CALL && ((g->way != WAY_JUMP && g->way != WAY_BRANCH) || is_inside(f, g->to))))
@@ -321,24 +375,28 @@ static int find_others(const struct follow *f, const struct going *g, int32_t ad
 	return vec__push(&found->called, g->to);
 }
 
-static int append_one(struct follow *f, size_t at, size_t before, struct follow_found *found, filler_list *out)
+static int append_one(struct follow *f, size_t at, size_t before, filler_list *out)
 {
 	struct filler one = {.start = f->what->start + at};
 	struct filler *last = out->len > before ? &out->data[out->len - 1] : NULL;
 	const struct state_x86 *s = &f->states.data[f->at[at]];
+	bool outermost = may_be_outermost(s);
 	struct insn_x86 i;
 	struct going g;
-	int err;
+	int err = take(f, outermost ? MAX_DEAD : 1);
 
+	if (err)
+		return err;
 	if (!f->what->whole && !s->certain && !f->leaves[at]) {
-		if (found)
-			found->partial = true;
+		if (f->found)
+			f->found->partial = true;
 		return 0;
 	}
 	if (!read_insn(f, at, &i))
 		return 0;
 	one.end = one.start + i.length;
-	one.rule = is_outermost(f, at, s) ? (struct unwind_rule){.cfa = UNWIND_END} : state_x86__rule(s, f->bx_lost);
+	outermost = outermost && is_dead_end(f, at);
+	one.rule = outermost ? (struct unwind_rule){.cfa = UNWIND_END} : state_x86__rule(s, f->bx_lost);
 	/* while the kernel makes the child, its rax is 0, and the parent's is not */
 	if (one.rule.cfa != UNWIND_UNKNOWN && state_x86__forks(&i, s))
 		one.rule.flags |= UNWIND_FORKS;
@@ -351,19 +409,18 @@ static int append_one(struct follow *f, size_t at, size_t before, struct follow_
 		err = vec__push(out, one);
 	}
 	g = going_of(f, at, &i, s);
-	return err || !found ? err : find_others(f, &g, number_of_address(f, &i, g.next), found);
+	return err || !f->found ? err : find_others(f, &g, number_of_address(f, &i, g.next));
 }
 
-static int append(struct follow *f, struct follow_found *found, filler_list *out)
+static int append(struct follow *f, filler_list *out)
 {
+	struct follow_found *found = f->found;
 	size_t before = out->len, called = found ? found->called.len : 0, taken = found ? found->taken.len : 0;
-	int err = 0;
+	int err = f->what->whole ? 0 : find_leads(f);
 
-	if (!f->what->whole)
-		find_leads(f);
 	for (size_t at = 0; at < f->what->n && !err; at++)
 		if (f->at[at] != NOWHERE)
-			err = append_one(f, at, before, found, out);
+			err = append_one(f, at, before, out);
 	if (err) {
 		out->len = before;
 		if (found) {
@@ -377,26 +434,24 @@ static int append(struct follow *f, struct follow_found *found, filler_list *out
 	return 0;
 }
 
-static int run(struct follow *f, struct follow_found *found, filler_list *out)
+static int run(struct follow *f, filler_list *out)
 {
 	const struct state_x86 first = state_x86__start();
-	size_t n = f->what->n;
-	int err;
+	int err = reach(f, 0, &first);
 
-	err = reach(f, 0, &first);
 	while (!err && f->todo.len) {
-		err = f->steps++ < MAX_STEPS(n) ? 0 : -E2BIG;
+		err = step(f, 1);
 		f->todo.len--;
 		err = err ? err : follow_one(f, f->todo.data[f->todo.len]);
 	}
-	if (!err && (found ? !f->shown && !f->what->proven : !f->is_left))
+	if (!err && (f->found ? !f->shown && !f->what->proven : !f->is_left))
 		err = -ENOTSUP;
-	return err ? err : append(f, found, out);
+	return err ? err : append(f, out);
 }
 
 int follow_x86__run(const struct follow_x86 *what, struct follow_found *found, filler_list *out)
 {
-	struct follow f = {.what = what};
+	struct follow f = {.what = what, .found = found};
 	int err = -ENOMEM;
 
 	if (!what->n)
@@ -407,12 +462,13 @@ int follow_x86__run(const struct follow_x86 *what, struct follow_found *found, f
 	f.leaves = calloc(what->n, 1);
 	if (f.at && f.leaves) {
 		memset(f.at, 0xff, what->n * sizeof(*f.at));
-		err = run(&f, found, out);
+		err = run(&f, out);
 	}
 	free(f.at);
 	free(f.leaves);
 	vec__free(&f.states);
 	vec__free(&f.todo);
+	vec__free(&f.edges);
 	vec__free(&f.lea);
 	return err;
 }

@@ -18,6 +18,7 @@
 
 #include "base/vec.h"
 #include "unwind/filler.h"
+#include "unwind/work.h"
 
 #define FOLLOW_MAX_CODE ((size_t)128 << 10) /* bytes of a function; OpenBLAS's largest have 25 KB */
 
@@ -51,9 +52,10 @@ struct follow_x86 {
 	bool proven;
 	/* What is known of other functions; NULL: nothing. */
 	enum follow_function (*function)(void *context, uint64_t addr);
-	/* Reads what does not change; NULL: nothing can be. 0 or an error. */
-	int (*read)(void *context, uint64_t addr, void *buf, size_t n);
+	/* Reads what does not change, as many of the n bytes as there are. Returns how many; NULL: nothing can be. */
+	size_t (*read)(void *context, uint64_t addr, void *buf, size_t n);
 	void *context;
+	struct unwind_work *work; /* NULL: only what holds for each function bounds it */
 };
 
 /* What else was found, to be freed by the caller. */
@@ -62,11 +64,13 @@ struct follow_found {
 	bool partial;     /* nothing was said of some instructions: more may be when more is known of others */
 	addresses called; /* of what it calls or jumps to */
 	addresses taken;  /* of what it makes pointers to */
+	code_ranges tables; /* what was read, also when nothing came of it; the same one may be there more than once */
 };
 
 /*
- * Follows a function and appends what holds where to `out`, ascending. 0, -ENOTSUP when the function's code is not understood or
- * not well-formed, -E2BIG, -ENOMEM; out and *found are then as they were, but for -ENOMEM.
+ * Follows a function and appends what holds where to `out`, ascending. 0, -ENOTSUP when the function's code is not
+ * understood or not well-formed, -E2BIG when it takes too long, -ECANCELED when it is to stop, -ENOMEM; out and *found
+ * are then as they were, but for found->tables, and for -ENOMEM.
  */
 int follow_x86__run(const struct follow_x86 *what, struct follow_found *found, filler_list *out);
 

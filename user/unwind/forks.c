@@ -51,8 +51,9 @@ int forks__find(struct elf *elf, const struct cfi *cfi, filler_list *out, code_r
 		uint64_t next = f[1].start;
 		uint8_t bytes[LONGEST];
 
-		if (next <= f->end || next - f->end > LONGEST || next % ALIGNED == 0 || !cfi__moves_nothing(cfi, f) ||
-		    elf__read_address(elf, f->end, bytes, next - f->end))
+		err = unwind_work__take(cfi->work, 0);
+		if (err || next <= f->end || next - f->end > LONGEST || next % ALIGNED == 0 ||
+		    !cfi__moves_nothing(cfi, f) || elf__read_address(elf, f->end, bytes, next - f->end))
 			continue;
 		err = vec__push(code, (struct code_range){f->end, next});
 		if (!err && is_fork(bytes, next - f->end))

@@ -13,8 +13,8 @@
 
 /*
  * Appends to *out what holds behind the system calls of such functions among those of cfi, which are sorted, and sorts
- * *out; to *code what this depends on. 0, also when there are none; -ENOMEM, and both are then to be freed all the
- * same.
+ * *out; to *code what this depends on. 0, also when there are none; -ENOMEM, -ECANCELED, and both are then to be freed
+ * all the same.
  */
 int forks__find(struct elf *elf, const struct cfi *cfi, filler_list *out, code_ranges *code);
 

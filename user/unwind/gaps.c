@@ -13,6 +13,8 @@
 #define CHUNK       4096       /* symbols read at once */
 #define MAX_FOUND   (1U << 16) /* functions without a symbol */
 #define MAX_ROUNDS  16         /* musl's need 7 */
+#define LOOKUP      4          /* so many instructions take as long as looking for a function */
+#define BEGINNING   32         /* and as beginning to follow one */
 
 struct function {
 	uint64_t start, size; /* 0: at most up to where the next one starts */
@@ -39,6 +41,19 @@ struct gaps {
 	bool asked;        /* for a function of which nothing is known, in this round */
 	bool news;         /* of one that something is, likewise */
 };
+
+/* 0, also where there is no work left: who goes on is to look. -ECANCELED. */
+static int take(struct gaps *g, uint64_t work)
+{
+	int err = unwind_work__take(g->cfi->work, work);
+
+	return err == -E2BIG ? 0 : err;
+}
+
+static bool may_go_on(const struct gaps *g)
+{
+	return g->all <= MAX_CODE && g->cfi->work->left;
+}
 
 /* The first entry that starts behind the address. */
 static size_t entry_behind(const struct cfi *cfi, uint64_t addr)
@@ -98,7 +113,9 @@ static int read_symbols(struct gaps *g, const struct elf_section *table)
 
 		if (elf__read(g->elf, table->offset + at * sizeof(*symbols), symbols, n * sizeof(*symbols)))
 			return 0; /* beyond the file's end: there are no more */
-		err = add_symbols(g, symbols, n);
+		err = take(g, 0);
+		if (!err)
+			err = add_symbols(g, symbols, n);
 	}
 	return err;
 }
@@ -132,8 +149,8 @@ static int by_start(const void *a, const void *b)
 	return x->read > y->read ? -1 : x->read < y->read;
 }
 
-/* Sorts what there is of functions, each once. */
-static void sort(struct gaps *g)
+/* Sorts what there is of functions, each once. 0 or -ECANCELED. */
+static int sort(struct gaps *g)
 {
 	uint64_t covered = 0;
 	size_t n = 0;
@@ -156,6 +173,7 @@ static void sort(struct gaps *g)
 		g->functions.data[n++] = *f;
 	}
 	g->functions.len = g->sorted = n;
+	return take(g, n);
 }
 
 /* Where the code of a function ends: at its size, or where its segment does or something else begins. */
@@ -199,6 +217,7 @@ static enum follow_function function_at(void *context, uint64_t addr)
 	const struct function *f = function_before(g, addr);
 	size_t behind;
 
+	take(g, LOOKUP);
 	if (f && f->start == addr) {
 		g->asked |= !f->n || f->is == FOLLOW_UNKNOWN;
 		return f->n ? f->is : f->proven ? FOLLOW_UNKNOWN : FOLLOW_NONE;
@@ -208,23 +227,20 @@ static enum follow_function function_at(void *context, uint64_t addr)
 }
 
 /* Nothing that the program may change. */
-static int read_constant(void *context, uint64_t addr, void *buf, size_t n)
+static size_t read_constant(void *context, uint64_t addr, void *buf, size_t n)
 {
 	struct gaps *g = context;
 
 	for (size_t k = 0; k < elf__segment_count(g->elf); k++) {
 		const struct elf_segment *s = elf__segment(g->elf, k);
 
-		if (s->type != PT_LOAD || s->flags & PF_W || addr < s->vaddr || s->filesz < n || addr - s->vaddr > s->filesz - n)
+		if (s->type != PT_LOAD || s->flags & PF_W || addr < s->vaddr || addr - s->vaddr >= s->filesz)
 			continue;
-		if (!g->read.len || g->read.data[g->read.len - 1].end != addr) {
-			if (vec__push(&g->read, (struct code_range){addr, addr + n}))
-				return -ENOMEM;
-		}
-		g->read.data[g->read.len - 1].end = addr + n;
-		return elf__read_address(g->elf, addr, buf, n);
+		if (n > s->filesz - (addr - s->vaddr))
+			n = s->filesz - (addr - s->vaddr);
+		return elf__read_address(g->elf, addr, buf, n) ? 0 : n;
 	}
-	return -EFAULT;
+	return 0;
 }
 
 /* Keeps those of the addresses that may be of further functions. */
@@ -242,7 +258,7 @@ static int add_found(struct gaps *g, const addresses *found, bool proven)
 			return -ENOMEM;
 		g->nfound++;
 	}
-	return 0;
+	return take(g, LOOKUP * found->len);
 }
 
 /*
@@ -281,11 +297,12 @@ static int follow_code(struct gaps *g, struct function *f, const uint8_t *code, 
 					.proven = f->proven,
 					.function = function_at,
 					.read = read_constant,
-					.context = g};
+					.context = g,
+					.work = g->cfi->work};
 	struct follow_found found = {.is = FOLLOW_ENDS};
 	bool proven = f->proven;
 	uint8_t was = f->is;
-	int err;
+	int err, failed = 0;
 
 	f->first = (uint32_t)g->rules.len;
 	err = add_restorer(g, f, code, n);
@@ -300,22 +317,27 @@ static int follow_code(struct gaps *g, struct function *f, const uint8_t *code, 
 		err = add_found(g, &found.called, proven);
 	if (!err)
 		err = add_found(g, &found.taken, false);
+	vec__foreach(&found.tables, table)
+		failed |= vec__push(&g->read, *table);
 	vec__free(&found.called);
 	vec__free(&found.taken);
-	return err == -ENOMEM ? err : 0;
+	vec__free(&found.tables);
+	return failed ? -ENOMEM : err == -ENOMEM || err == -ECANCELED ? err : 0;
 }
 
 static int follow_function(struct gaps *g, struct function *f, uint64_t end, bool again)
 {
 	size_t n = end - f->start < FOLLOW_MAX_CODE ? (size_t)(end - f->start) : FOLLOW_MAX_CODE;
 	_cleanup_free_ uint8_t *code = NULL;
+	int err;
 
 	if (f->tried == n && ((f->n && f->is != FOLLOW_UNKNOWN && !f->partial) || !again))
 		return 0;
 	f->n = 0;
 	g->all += n;
-	if (g->all > MAX_CODE)
-		return 0;
+	err = take(g, BEGINNING);
+	if (err || !may_go_on(g))
+		return err;
 	code = malloc(n + 1);
 	if (!code)
 		return -ENOMEM;
@@ -350,10 +372,11 @@ static int follow_round(struct gaps *g, bool pointed, bool again)
 
 	if (pointed)
 		drop_inner(g);
-	for (size_t i = g->sorted; i-- > 0 && !err && g->all <= MAX_CODE;) {
+	for (size_t i = g->sorted; i-- > 0 && !err && may_go_on(g);) {
 		struct function *f = &g->functions.data[i];
 
-		if ((f->proven || f->named || pointed) && f->tried != UINT32_MAX)
+		err = take(g, 1);
+		if (!err && (f->proven || f->named || pointed) && f->tried != UINT32_MAX)
 			err = follow_function(g, f, end_of(g, f, next), again);
 		f = &g->functions.data[i];
 		if (f->proven || f->named || f->n)
@@ -368,13 +391,14 @@ static int follow_all(struct gaps *g, bool pointed)
 	bool again = false;
 	int err = 0;
 
-	for (int round = 0; round < MAX_ROUNDS && !err; round++) {
+	for (int round = 0; round < MAX_ROUNDS && !err && g->cfi->work->left; round++) {
 		g->news = g->asked = false;
 		err = follow_round(g, pointed, again);
 		again = g->news && g->asked;
 		if (!again && g->functions.len == g->sorted)
 			break;
-		sort(g);
+		if (!err)
+			err = sort(g);
 	}
 	return err;
 }
@@ -413,7 +437,8 @@ int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, code_
 	if (!gaps__symbols(elf, &table))
 		return 0;
 	err = read_symbols(&g, &table);
-	sort(&g);
+	if (!err)
+		err = sort(&g);
 	if (!err)
 		err = follow_all(&g, false);
 	if (!err)

@@ -17,9 +17,10 @@
 bool gaps__symbols(struct elf *elf, struct elf_section *out);
 
 /*
- * Follows the functions among these symbols, and those that they lead to, that no entry of cfi covers; its functions are sorted. What
- * was found is appended to *out, ascending; to *code where all these functions are, whatever came of them. 0, also when nothing was
- * or could be found; -ENOMEM, and both are then to be freed all the same.
+ * Follows the functions among these symbols, and those that they lead to, that no entry of cfi covers; its functions
+ * are sorted. What was found is appended to *out, ascending; to *code where all these functions are, whatever came of
+ * them, and the tables by which they jump. Where cfi->work does not suffice, what is left of it is not followed. 0,
+ * also when nothing was or could be found; -ENOMEM, -ECANCELED, and both are then to be freed all the same.
  */
 int gaps__follow(struct elf *elf, const struct cfi *cfi, filler_list *out, code_ranges *code);
 

@@ -8,9 +8,11 @@
 #include "unwind/gaps.h"
 #include "unwind/table.h"
 #include "unwind/untold.h"
+#include "unwind/work.h"
 
 struct unwind_source {
 	struct elf *elf;
+	struct unwind_work work;
 	struct cfi cfi; /* the sections only */
 	struct filler fillers[MAX_FILLERS];
 	size_t nfillers;
@@ -19,11 +21,14 @@ struct unwind_source {
 	code_ranges code;     /* that the table depends on, likewise */
 };
 
-/* Reads it. Errors as for unwind_table__build. The caller calls unwind_source__close either way. */
-int unwind_source__open(struct elf *elf, struct unwind_source *s, struct err *e);
+/*
+ * Reads it. Errors as for unwind_table__build; and -ECANCELED, from here on, when *stop becomes true (NULL: it is never
+ * looked at). The caller calls unwind_source__close either way.
+ */
+int unwind_source__open(struct elf *elf, const atomic_bool *stop, struct unwind_source *s, struct err *e);
 void unwind_source__close(struct unwind_source *s);
 
-/* Compiles the table. Errors as for unwind_table__build. */
+/* Compiles the table. Errors likewise. */
 int unwind_source__compile(struct unwind_source *s, struct unwind_table **out, struct err *e);
 
 #endif

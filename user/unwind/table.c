@@ -15,6 +15,7 @@
 
 #define MAX_RULES (1U << 16)
 #define MAX_PAGES (1U << 16) /* 4 GiB of code */
+#define A_INSN    4          /* bytes of an instruction */
 
 struct builder {
 	struct cfi_sink sink; /* the first member: the interpreter's rules come here */
@@ -198,13 +199,14 @@ static int read_landing(struct landing *l, const struct cfi_fde *f, uint64_t end
 	static const struct unwind_rule unknown = {.cfa = UNWIND_UNKNOWN};
 	size_t n = end - f->start < FOLLOW_MAX_CODE ? (size_t)(end - f->start) : FOLLOW_MAX_CODE;
 	_cleanup_free_ uint8_t *code = malloc(n);
-	int err = code ? elf__read_address(l->b->source->elf, f->start, code, n) : -ENOMEM;
+	bool may = !unwind_work__take(&l->b->source->work, n / A_INSN);
+	int err = !code ? -ENOMEM : may ? elf__read_address(l->b->source->elf, f->start, code, n) : -E2BIG;
 
 	if (!err)
 		err = landing_x86(code, n, f->start, l->leaves, &l->end);
 	if (err && err != -ENOMEM)
 		err = vec__push(&l->end, (struct filler){f->start, end, unknown});
-	return err ? err : vec__push(&l->b->source->code, (struct code_range){f->start, f->start + n});
+	return err || !may ? err : vec__push(&l->b->source->code, (struct code_range){f->start, f->start + n});
 }
 
 /* A function that saves rax and rdx, with the rules that it has in b if it does not land anywhere: it is the cold part
@@ -314,7 +316,9 @@ static int add_all(struct builder *b, const struct cfi *cfi)
 				break;
 			}
 		}
-		err = add_gap(b, at, f->start);
+		err = unwind_work__take(cfi->work, 0);
+		if (!err)
+			err = add_gap(b, at, f->start);
 		if (!err)
 			err = add_function(b, cfi, f, stop);
 		at = stop;
@@ -372,6 +376,8 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 		err = add_all(b, cfi);
 	if (!err)
 		err = finish(b);
+	if (!err) /* what has been left out because of that is not to be believed */
+		err = unwind_work__take(cfi->work, 0);
 	if (err == -E2BIG)
 		err__set(e, err, "more unwind rules or code than a table holds");
 	else if (err)
@@ -379,12 +385,12 @@ static int compile(struct builder *b, struct unwind_source *source, struct err *
 	return err;
 }
 
-int unwind_source__open(struct elf *elf, struct unwind_source *s, struct err *e)
+int unwind_source__open(struct elf *elf, const atomic_bool *stop, struct unwind_source *s, struct err *e)
 {
 	int err;
 
-	*s = (struct unwind_source){.elf = elf};
-	err = cfi__read(elf, &s->cfi, e);
+	*s = (struct unwind_source){.elf = elf, .work = {UNWIND_WORK, stop}};
+	err = cfi__read(elf, &s->work, &s->cfi, e);
 	if (!err)
 		s->nfillers = filler__find(elf, s->cfi.arch, s->fillers);
 	return err;
@@ -421,7 +427,7 @@ int unwind_source__compile(struct unwind_source *s, struct unwind_table **out, s
 int unwind_table__build(struct elf *elf, struct unwind_table **out, struct err *e)
 {
 	_cleanup_(unwind_source__close) struct unwind_source s;
-	int err = unwind_source__open(elf, &s, e);
+	int err = unwind_source__open(elf, NULL, &s, e);
 
 	return err ? err : unwind_source__compile(&s, out, e);
 }
@@ -467,8 +473,9 @@ size_t unwind_table__memory(const struct unwind_table *t)
 int unwind__functions_at(struct elf *elf, const uint64_t addrs[], size_t n, uint64_t starts[], uint64_t ends[],
 			 struct err *e)
 {
+	struct unwind_work work = {.left = UNWIND_WORK};
 	_cleanup_(cfi__free) struct cfi cfi = {0};
-	int err = cfi__read(elf, &cfi, e);
+	int err = cfi__read(elf, &work, &cfi, e);
 
 	if (!err)
 		err = cfi__parse(elf, &cfi, e);

@@ -42,15 +42,18 @@ static int append(filler_list *out, const filler_list *found, const struct cfi_f
 	return err || at >= f->end ? err : vec__push(out, (struct filler){at, f->end, unknown});
 }
 
-static int follow(struct elf *elf, const struct cfi_fde *f, size_t n, filler_list *out, code_ranges *ranges)
+static int follow(struct elf *elf, const struct cfi *cfi, const struct cfi_fde *f, size_t n, filler_list *out,
+		  code_ranges *ranges)
 {
 	_cleanup_free_ uint8_t *code = malloc(n);
+	const struct follow_x86 what = {
+		.code = code, .n = n, .start = f->start, .whole = true, .proven = true, .work = cfi->work};
 	filler_list found = {0};
 	int err = code ? vec__push(ranges, (struct code_range){f->start, f->start + n}) : -ENOMEM;
 
 	if (!err && !elf__read_address(elf, f->start, code, n) && n == f->end - f->start)
-		err = follow_x86(code, n, f->start, &found);
-	if (err != -ENOMEM)
+		err = follow_x86__run(&what, NULL, &found);
+	if (err != -ENOMEM && err != -ECANCELED)
 		err = append(out, &found, f);
 	vec__free(&found);
 	return err;
@@ -68,7 +71,8 @@ int untold__follow(struct elf *elf, struct cfi *cfi, filler_list *out, code_rang
 		uint8_t head[HEAD];
 		size_t n;
 
-		if (f->end - f->start < LEAST || !cfi__moves_nothing(cfi, f) ||
+		err = unwind_work__take(cfi->work, 0);
+		if (err || f->end - f->start < LEAST || !cfi__moves_nothing(cfi, f) ||
 		    elf__read_address(elf, f->start, head, HEAD))
 			continue;
 		err = vec__push(code, (struct code_range){f->start, f->start + HEAD});
@@ -77,7 +81,7 @@ int untold__follow(struct elf *elf, struct cfi *cfi, filler_list *out, code_rang
 		f->untold = true;
 		n = f->end - f->start < FOLLOW_MAX_CODE ? (size_t)(f->end - f->start) : FOLLOW_MAX_CODE;
 		all += n;
-		err = follow(elf, f, all <= MAX_CODE ? n : HEAD, out, code);
+		err = follow(elf, cfi, f, all <= MAX_CODE ? n : HEAD, out, code);
 	}
 	return err;
 }

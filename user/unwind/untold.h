@@ -11,9 +11,9 @@
 #include "unwind/follow_x86.h"
 
 /*
- * Finds them among the functions of cfi, which are sorted, and sets their `untold`. Their rules are appended to *out, ascending, without
- * a gap within one of them; to *code what this depends on. 0, also when there are none; -ENOMEM, and both are then to be freed all the
- * same.
+ * Finds them among the functions of cfi, which are sorted, and sets their `untold`. Their rules are appended to *out,
+ * ascending, without a gap within one of them; to *code what this depends on. 0, also when there are none; -ENOMEM,
+ * -ECANCELED, and both are then to be freed all the same.
  */
 int untold__follow(struct elf *elf, struct cfi *cfi, filler_list *out, code_ranges *code);
 
