@@ -217,18 +217,23 @@ SEC("tp_btf/sched_process_free")
 int BPF_PROG(on_free, struct task_struct *task)
 {
 	__u32 pid = task->tgid;
-	struct proc_info *p;
+	struct proc_info *p, gone = {};
 	bool told;
 
 	if (task->pid != task->tgid)
 		return 0;
+	p = bpf_map_lookup_elem(&procs, &pid);
+	/* one without a start was described by user space and never met: it goes with whoever has its pid */
+	if (p && p->start_time && p->start_time != task->start_boottime) {
+		/* the pid was free before the task, and is another process's by now: so is all that is known by it */
+		gone.start_time = task->start_boottime;
+		proc__identify(&gone, pid, task);
+		life__emit(&gone, pid, REC_EXIT);
+		return 0;
+	}
 	if (cfg_filter_pids)
 		bpf_map_delete_elem(&pids, &pid);
 	told = cfg_native && !bpf_map_delete_elem(&spaces, &pid);
-	p = bpf_map_lookup_elem(&procs, &pid);
-	/* one without a start was described by user space and never met: it goes with whoever has its pid */
-	if (p && p->start_time && p->start_time != task->start_boottime)
-		return 0;
 	if (told || (p && p->flags & PROC_INTRODUCED))
 		life__emit(p, pid, REC_EXIT);
 	if (!p)

@@ -305,7 +305,8 @@ print(again)
 """
 
 
-def test_a_pid_that_is_used_again(any_python, tmp_path):
+@pytest.mark.parametrize("options", [[], ["-n"]], ids=["python", "native"])
+def test_a_pid_that_is_used_again(options, any_python, tmp_path):
     """Births under few pids: no function of one program in another's name."""
     work = ("import time\ndef %s():\n    end = time.process_time() + 0.004\n    while time.process_time() < end: pass\n")
     scripts = []
@@ -317,7 +318,7 @@ def test_a_pid_that_is_used_again(any_python, tmp_path):
     count = 10000 if os.environ.get("PYBPF_FULL") else 200
     # The counter of pids is that of the profiler's own namespace: it knows processes by these. Another process may be faster.
     words = any_python.command + [str(main), str(scripts[0]), str(scripts[1]), any_python.path, str(count)]
-    with harness.Recording("--all-python", "-r", 2000, output=tmp_path / "out.raw") as recording:
+    with harness.Recording("--all-python", "-r", 2000, *options, output=tmp_path / "out.raw") as recording:
         recording.sampling()
         ran = subprocess.run(words, check=True, timeout=1500, env=harness.interpreters.environment(), stdout=subprocess.PIPE)
         result = recording.stop()

@@ -19,7 +19,7 @@ void people__on_exit(struct people *all, const struct rec_life *r)
 {
 	people__on_exec(all, r);
 	if (all->spaces)
-		spaces__on_exit(all->spaces, r->pid);
+		spaces__on_exit(all->spaces, r->pid, r->start_time);
 }
 
 void people__sweep(struct people *all, bool (*is_gone)(void *arg, uint32_t pid), void *arg)

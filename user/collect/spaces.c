@@ -397,10 +397,12 @@ void spaces__on_exec(struct spaces *all, uint32_t pid)
 	forget(all, pid);
 }
 
-void spaces__on_exit(struct spaces *all, uint32_t pid)
+void spaces__on_exit(struct spaces *all, uint32_t pid, uint64_t start_time)
 {
 	const struct space *s = find(all, pid);
 
+	if (s && start_time && !proc__same_start(start_time, s->start_ticks))
+		return; /* another process's by now */
 	/* the kernel has forgotten it, but it may have been published since */
 	if (s && s->published && kill((pid_t)pid, 0) && errno == ESRCH)
 		bpf_map_delete_elem(all->fds.spaces, &pid);

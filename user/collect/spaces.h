@@ -41,7 +41,8 @@ int spaces__load(struct spaces *all, uint32_t pid);
 void spaces__on_mmap(struct spaces *all, const struct sideband_mmap *m);
 /* Another program runs in the process: nothing is known of it yet. */
 void spaces__on_exec(struct spaces *all, uint32_t pid);
-void spaces__on_exit(struct spaces *all, uint32_t pid);
+/* The process that began then (CLOCK_BOOTTIME, ns; 0: whichever it is) has ended. Another one that has its pid by now stays known. */
+void spaces__on_exit(struct spaces *all, uint32_t pid, uint64_t start_time);
 /* Sets in_use[id] for each binary that a living process maps; there are `count` in all. */
 void spaces__mark_used(const struct spaces *all, bool *in_use, size_t count);
 void spaces__flush(struct spaces *all);
