@@ -277,9 +277,10 @@ static __always_inline bool walk__is_new(const struct scratch *s)
  */
 static __always_inline bool walk__is_torn(struct scratch *s, int outcome, __u32 cpu)
 {
-	if (s->open || (s->linked && (s->unmet || s->met != s->outer)))
-		return outcome != PYBPF_DEPTH_LIMIT; /* its end has not been seen */
-	return outcome == PYBPF_OK && s->lay.flags & PY_LAYOUT_CFRAME && walk__is_new(s) && !walk_is_linked(cpu);
+	/* of frames that go on beyond the limit the end has not been seen */
+	if (outcome != PYBPF_DEPTH_LIMIT && (s->open || (s->linked && (s->unmet || s->met != s->outer))))
+		return true;
+	return s->count && s->lay.flags & PY_LAYOUT_CFRAME && walk__is_new(s) && !walk_is_linked(cpu);
 }
 
 /*

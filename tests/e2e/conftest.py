@@ -4,6 +4,7 @@
 A test that takes `python` runs once with each of the machine's own interpreters (Debian's and pyenv's) that pybpf
 reads, one that takes `every_python` with those that scripts/interpreters.sh has gathered as well.
 """
+import fcntl
 import os
 import sys
 
@@ -17,6 +18,7 @@ SUPPORTED = (3, 11), (3, 14)  # least, below
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "versions(least, below): of the interpreters that a test runs with")
+    config.addinivalue_line("markers", "alone: of a test that disturbs others")
 
 
 def pytest_generate_tests(metafunc):
@@ -35,6 +37,18 @@ def can_record():
         pytest.skip("%s is not built" % harness.PYBPF)
     if os.geteuid():
         pytest.skip("recording needs root")
+
+
+@pytest.fixture(autouse=True)
+def company(request, tmp_path_factory):
+    """Whoever is to be alone waits for the others' tests to end, and none begins meanwhile: at the gate they wait in turn."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder
+    with open(folder / "gate", "w") as gate, open(folder / "company", "w") as others:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(others, fcntl.LOCK_EX if request.node.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
 
 
 @pytest.fixture

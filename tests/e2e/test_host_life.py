@@ -305,6 +305,7 @@ print(again)
 """
 
 
+@pytest.mark.alone  # others tell processes by their pids
 @pytest.mark.parametrize("options", [[], ["-n"]], ids=["python", "native"])
 def test_a_pid_that_is_used_again(options, any_python, tmp_path):
     """Births under few pids: no function of one program in another's name."""

@@ -48,7 +48,7 @@ def test_command_is_named_with_its_shares(guest, measured, python):
         if functions[:2] == ["<module>", "main"]:
             counts[functions[-1].rsplit(".", 1)[-1]] += count
     n, share = counts["grind"] + counts["sift"], grind / (grind + sift)
-    assert n > 100 and n > 0.9 * sum(counts.values()), counts
+    assert n > 100 and n > 0.9 * sum(counts.values()), (counts, run, guest.text(f"mill-{python}.raw")[:1000])
     seen, sigma = counts["grind"] / n, math.sqrt(share * (1 - share) / n)
     measured(f"{python}: grind {100 * seen:.1f} % of {n} samples (of {run['samples']['written']} in all), "
              f"by its own clock {100 * share:.1f} %")

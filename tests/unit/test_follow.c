@@ -235,6 +235,7 @@ static void expect_said(struct follow_x86 what, int err, enum follow_function is
 		assert_int_equal(found.is, is);
 	vec__free(&found.called);
 	vec__free(&found.taken);
+	vec__free(&found.tables);
 	vec__free(&list);
 }
 
@@ -320,6 +321,7 @@ static void test_outermost(void **state)
 	vec__free(&list);
 	vec__free(&found.called);
 	vec__free(&found.taken);
+	vec__free(&found.tables);
 }
 
 static void test_return_address(void **state)
@@ -368,6 +370,7 @@ static void test_table(void **state)
 	vec__free(&list);
 	vec__free(&found.called);
 	vec__free(&found.taken);
+	vec__free(&found.tables);
 	what.context = far; /* out of the function */
 	expect_said(what, -ENOTSUP, 0, 0);
 	what.context = inside; /* to where the stack pointer is another one */

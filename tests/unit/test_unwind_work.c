@@ -149,6 +149,7 @@ static void test_enough(void **state)
 		vec__free(&list);
 		for (uint64_t less = 0; less < took; less++)
 			assert_int_equal(follow(what, less, -E2BIG, &list), 0);
+		vec__free(&list);
 		vec__free(&all);
 	}
 }

@@ -367,6 +367,15 @@ static void test_a_call_that_begins(void **state)
 		two_evaluators(minor); /* it leaves the middle out */
 		image__write_u64(&memory, newest + lay.frame_previous, outermost);
 		expect_torn(true);
+		two_evaluators(minor); /* where that has called from goes round in a circle by now, or on and on */
+		put_frame(HEAP, CODE(3), newest, CODE(3) + lay.code_bytecode + 8, OWNER_THREAD);
+		image__write_u64(&memory, newest + lay.frame_previous, HEAP);
+		assert_int_equal(walk(), PYBPF_FRAME_BAD);
+		expect_torn(true);
+		for (uint64_t at = HEAP; at < HEAP + 160ull * PYBPF_MAX_FRAMES; at += 160)
+			put_frame(at, CODE(3), at + 160, CODE(3) + lay.code_bytecode + 8, OWNER_THREAD);
+		assert_int_equal(walk(), PYBPF_DEPTH_LIMIT);
+		expect_torn(true);
 		two_evaluators(minor); /* a generator has called it, which lies elsewhere */
 		put_frame(HEAP, CODE(3), middle, CODE(3) + lay.code_bytecode + 8, OWNER_GENERATOR);
 		if (minor == 12)
