@@ -160,15 +160,49 @@ static __always_inline void life__emit(const struct proc_info *p, __u32 pid, __u
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
 }
 
+/* What is known of the program in a process, which runs now; `old` is of the one before, if any. */
+static __always_inline void proc__executed(struct proc_info *fresh, const struct proc_info *old, struct task_struct *task,
+					   __u32 pid)
+{
+	struct file *exe = BPF_CORE_READ(task, mm, exe_file);
+	struct file_info *info;
+	struct file_key key;
+
+	info = exe ? file__lookup(exe, &key) : NULL;
+	if (info && info->state == FILE_STATE_PYTHON) {
+		proc__from_exe(fresh, info, BPF_CORE_READ(task, mm, start_code));
+		bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
+		return;
+	}
+	if (exe && (!info || info->state == FILE_STATE_PENDING)) {
+		fresh->state = PROC_PENDING;
+		fresh->pending = key;
+		bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
+		file__announce(&key, fresh, pid);
+		return;
+	}
+	if ((WANT_NATIVE_ONLY || (info && info->state == FILE_STATE_LINKED)) && exe) {
+		/* until the library is mapped: no Python runs before that */
+		fresh->state = PROC_NEW;
+		fresh->flags = PROC_NATIVE_ONLY;
+		if (info && info->state == FILE_STATE_LINKED) {
+			fresh->flags |= PROC_LINKED;
+			fresh->pending = key;
+		}
+		bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
+		return;
+	}
+	/* perf's record of a library may have come first, and user space may have been that fast */
+	if (old && old->mm != fresh->mm)
+		bpf_map_delete_elem(&procs, &pid);
+}
+
 /* Another program in the same process: what was known of the old one is void. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task)
 {
 	__u32 pid = task->tgid;
 	struct proc_info fresh = {}, *old;
-	struct file_info *info;
-	struct file_key key;
-	struct file *exe;
 
 	if (cfg_native)
 		bpf_map_delete_elem(&spaces, &pid);
@@ -180,35 +214,8 @@ int BPF_PROG(on_exec, struct task_struct *task)
 	old = bpf_map_lookup_elem(&procs, &pid);
 	if (old && old->flags & PROC_INTRODUCED && old->identity != fresh.identity)
 		life__emit(old, pid, REC_EXEC);
-	exe = BPF_CORE_READ(task, mm, exe_file);
-	info = exe ? file__lookup(exe, &key) : NULL;
-	procs__changed();
-	if (info && info->state == FILE_STATE_PYTHON) {
-		proc__from_exe(&fresh, info, BPF_CORE_READ(task, mm, start_code));
-		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
-		return 0;
-	}
-	if (exe && (!info || info->state == FILE_STATE_PENDING)) {
-		fresh.state = PROC_PENDING;
-		fresh.pending = key;
-		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
-		file__announce(&key, &fresh, pid);
-		return 0;
-	}
-	if ((WANT_NATIVE_ONLY || (info && info->state == FILE_STATE_LINKED)) && exe) {
-		/* until the library is mapped: no Python runs before that */
-		fresh.state = PROC_NEW;
-		fresh.flags = PROC_NATIVE_ONLY;
-		if (info && info->state == FILE_STATE_LINKED) {
-			fresh.flags |= PROC_LINKED;
-			fresh.pending = key;
-		}
-		bpf_map_update_elem(&procs, &pid, &fresh, BPF_ANY);
-		return 0;
-	}
-	/* perf's record of a library may have come first, and user space may have been that fast */
-	if (old && old->mm != fresh.mm)
-		bpf_map_delete_elem(&procs, &pid);
+	proc__executed(&fresh, old, task, pid);
+	procs__changed(); /* last: a tick may come in the middle, and what it has found of the process is void then */
 	return 0;
 }
 
