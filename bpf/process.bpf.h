@@ -171,30 +171,26 @@ static __always_inline void proc__executed(struct proc_info *fresh, const struct
 	info = exe ? file__lookup(exe, &key) : NULL;
 	if (info && info->state == FILE_STATE_PYTHON) {
 		proc__from_exe(fresh, info, BPF_CORE_READ(task, mm, start_code));
-		bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
-		return;
-	}
-	if (exe && (!info || info->state == FILE_STATE_PENDING)) {
+	} else if (exe && (!info || info->state == FILE_STATE_PENDING)) {
 		fresh->state = PROC_PENDING;
 		fresh->pending = key;
-		bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
-		file__announce(&key, fresh, pid);
-		return;
-	}
-	if ((WANT_NATIVE_ONLY || (info && info->state == FILE_STATE_LINKED)) && exe) {
+	} else if (exe && info->state == FILE_STATE_LINKED) {
 		/* until the library is mapped: no Python runs before that */
 		fresh->state = PROC_NEW;
+		fresh->flags = PROC_NATIVE_ONLY | PROC_LINKED;
+		fresh->pending = key;
+	} else if (exe && WANT_NATIVE_ONLY) {
+		fresh->state = PROC_NEW;
 		fresh->flags = PROC_NATIVE_ONLY;
-		if (info && info->state == FILE_STATE_LINKED) {
-			fresh->flags |= PROC_LINKED;
-			fresh->pending = key;
-		}
-		bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
+	} else {
+		/* perf's record of a library may have come first, and user space may have been that fast */
+		if (old && old->mm != fresh->mm)
+			bpf_map_delete_elem(&procs, &pid);
 		return;
 	}
-	/* perf's record of a library may have come first, and user space may have been that fast */
-	if (old && old->mm != fresh->mm)
-		bpf_map_delete_elem(&procs, &pid);
+	bpf_map_update_elem(&procs, &pid, fresh, BPF_ANY);
+	if (fresh->state == PROC_PENDING)
+		file__announce(&key, fresh, pid);
 }
 
 /* Another program in the same process: what was known of the old one is void. */

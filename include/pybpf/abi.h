@@ -460,8 +460,7 @@ struct rec_file {
 
 /*
  * REC_EXIT: the end of a process that was introduced, or whose mappings user space may know, or whose pid another one has by now.
- * REC_EXEC: that of a program that
- * was introduced, by exec. identity: 0 where the process was never met.
+ * REC_EXEC: that of a program that was introduced, by exec. identity: 0 where the process was never met.
  */
 struct rec_life {
 	__u32 type;

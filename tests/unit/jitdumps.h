@@ -48,13 +48,19 @@ static inline void put_record(struct str *to, uint32_t type, size_t size)
 	put(to, 7777, 8);
 }
 
-/* n: bytes of the name as it is in the file. */
-static inline void put_load_bytes(struct str *to, uint64_t addr, uint64_t size, uint64_t index, const char *name, size_t n, size_t code)
+/* A record of code at an address; in it, behind what both kinds have, come `size` bytes. */
+static inline void put_code(struct str *to, uint32_t type, uint64_t addr, size_t size)
 {
-	put_record(to, LOAD, 56 + n + code);
+	put_record(to, type, 32 + size);
 	put(to, PID, 4);
 	put(to, PID, 4);
 	put(to, addr, 8);
+}
+
+/* n: bytes of the name as it is in the file. */
+static inline void put_load_bytes(struct str *to, uint64_t addr, uint64_t size, uint64_t index, const char *name, size_t n, size_t code)
+{
+	put_code(to, LOAD, addr, 24 + n + code);
 	put(to, addr, 8);
 	put(to, size, 8);
 	put(to, index, 8);
@@ -70,10 +76,7 @@ static inline void put_load(struct str *to, uint64_t addr, uint64_t size, uint64
 
 static inline void put_move(struct str *to, uint64_t from, uint64_t addr, uint64_t size, uint64_t index)
 {
-	put_record(to, MOVE, 64);
-	put(to, PID, 4);
-	put(to, PID, 4);
-	put(to, addr, 8);
+	put_code(to, MOVE, addr, 32);
 	put(to, from, 8);
 	put(to, addr, 8);
 	put(to, size, 8);

@@ -309,6 +309,15 @@ int collect__take_all(struct collect *c, struct err *e)
 	return n < 0 ? err__errno(e, n, "reading the ring") : n;
 }
 
+/* Whether that was at least so long ago, ns; it is now, then. */
+static bool is_due(uint64_t *last, uint64_t now, uint64_t every)
+{
+	if (now - *last < every)
+		return false;
+	*last = now;
+	return true;
+}
+
 int collect__step(struct collect *c, int timeout_ms, struct err *e)
 {
 	struct epoll_event events[16];
@@ -324,28 +333,20 @@ int collect__step(struct collect *c, int timeout_ms, struct err *e)
 	interps__refresh(c->interps);
 	collect__make_room(c);
 	collect__name_threads(c, false);
-	if (now - c->last_epoch >= EPOCH_NS) {
+	if (is_due(&c->last_epoch, now, EPOCH_NS)) {
 		kernel__next_epoch(c->kernel);
 		collect__sweep(c);
-		c->last_epoch = now;
 	}
-	if (now - c->last_drop >= DROP_NS) {
-		c->last_drop = now;
+	if (is_due(&c->last_drop, now, DROP_NS))
 		collect__drop_past(c, false);
-	}
-	if (now - c->last_second >= SECOND) {
+	if (is_due(&c->last_second, now, SECOND)) {
 		err = clock_set__refresh(c->clocks, e);
 		if (err >= 0)
 			err = sideband__refresh(c->sideband, e);
 		if (err < 0)
 			return err;
-		c->last_second = now;
 		collect__watch_memory(c);
 	}
-	if (c->has_targets && now - c->last_ended_check >= ENDED_CHECK_NS) {
-		c->last_ended_check = now;
-		return collect__all_ended(c);
-	}
-	return 0;
+	return c->has_targets && is_due(&c->last_ended_check, now, ENDED_CHECK_NS) ? collect__all_ended(c) : 0;
 }
 
