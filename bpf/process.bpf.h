@@ -62,6 +62,7 @@ static __always_inline void proc__from_file(struct proc_info *p, const struct fi
 		p->slot[1] += bias;
 	p->tss_base = f->tss_base;
 	p->tss_stride = f->tss_stride;
+	barrier(); /* whoever copies all meanwhile, from the beginning on, has the other fields if he has these */
 	p->flags = f->flags;
 }
 
@@ -364,8 +365,8 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 	if (!p || p->state == PROC_UNWANTED)
 		return proc__pass_over(s, task, now);
 	start_time = task__start_time();
-	if (!p->start_time && task->mm) {
-		/* described by user space, which can't know these */
+	if (task->mm && !(p->start_time && p->mm && p->identity)) {
+		/* described by user space, which can't know these; another CPU may be about to write the same */
 		p->start_time = start_time;
 		p->mm = task->mm;
 		proc__identify(p, pid, (void *)bpf_get_current_task());
@@ -383,7 +384,8 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 	if (p->flags & PROC_LINKED)
 		library__find(s, p, cpu);
 	s->known = *p;
-	s->known_pid = p->state == PROC_PENDING || p->flags & PROC_LINKED ? 0 : pid; /* ask again */
+	/* ask again; the copy tells, for another CPU may have found out since */
+	s->known_pid = s->known.state == PROC_PENDING || s->known.flags & PROC_LINKED ? 0 : pid;
 	s->known_generation = now;
 	s->last_thread = 0;
 	return true;

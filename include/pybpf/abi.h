@@ -202,20 +202,16 @@ struct proc_info {
 	__u32 layout;
 	__u32 source;
 	__u64 runtime; /* run-time address of _PyRuntime */
-	union {
-		struct {
-			/*
-			 * slot[0] is the thread-pointer offset of the tstate; 0: not known yet. With PROC_TSS_LEVEL2,
-			 * it is that of a block's address, and slot[1] the offset inside. PY_TSTATE_DTV: of the module's
-			 * entry in the vector, and the offset in its block. PY_TSTATE_GOT: 0, and the address of the words.
-			 */
-			__s64 slot[2];
-			__u32 tss_base;   /* thread-pointer offset of the data of pthread key 0; musl: of the address of all data;
-					   * PY_TSTATE_GOT: to be added to what the words tell */
-			__u32 tss_stride; /* bytes between two keys; PY_TSTATE_GOT: enum py_got_form */
-		};
-		struct file_key pending; /* PROC_PENDING: the file whose description is awaited; PROC_LINKED: the executable */
-	};
+	/*
+	 * slot[0] is the thread-pointer offset of the tstate; 0: not known yet. With PROC_TSS_LEVEL2, it is that of a block's
+	 * address, and slot[1] the offset inside. PY_TSTATE_DTV: of the module's entry in the vector, and the offset in its block.
+	 * PY_TSTATE_GOT: 0, and the address of the words.
+	 */
+	__s64 slot[2];
+	__u32 tss_base;   /* thread-pointer offset of the data of pthread key 0; musl: of the address of all data;
+			   * PY_TSTATE_GOT: to be added to what the words tell */
+	__u32 tss_stride; /* bytes between two keys; PY_TSTATE_GOT: enum py_got_form */
+	struct file_key pending; /* PROC_PENDING: the file whose description is awaited; PROC_LINKED: the executable */
 	__u64 reuse; /* part of its stacks' names: another number whenever an address was found to be another code object's */
 };
 
@@ -475,7 +471,7 @@ PYBPF_ASSERT_SIZE(struct py_layout, 96);
 PYBPF_ASSERT_SIZE(struct file_key, 16);
 PYBPF_ASSERT_SIZE(struct tstate_key, 16);
 PYBPF_ASSERT_SIZE(struct file_info, 80);
-PYBPF_ASSERT_SIZE(struct proc_info, 80);
+PYBPF_ASSERT_SIZE(struct proc_info, 96);
 PYBPF_ASSERT_SIZE(struct unwind_mapping, 32);
 PYBPF_ASSERT_SIZE(struct unwind_table_info, 24);
 PYBPF_ASSERT_SIZE(struct unwind_page, 8);

@@ -62,9 +62,16 @@ class Target:
         return _line(self, self.process.stdout, timeout)
 
     def wait_ready(self, timeout=PATIENCE):
+        """Until it has said so, and has come to what follows: it waits for something, or has run on for a while."""
         said = self.hear(timeout)
         assert said == "ready", "the program said %r" % said
-        return self
+        goal, end = first_thread(self.pid)[1] + 0.002, time.monotonic() + timeout
+        while True:
+            state, seconds = first_thread(self.pid)
+            if state in "SZ" or seconds > goal:
+                return self
+            assert time.monotonic() < end, "process %d does not run" % self.pid
+            time.sleep(0.001)
 
     def say(self, *words):
         self.process.stdin.write((" ".join(map(str, words)) + "\n").encode())
@@ -325,6 +332,12 @@ def cpu_seconds(pid):
     """CPU time of a process, threads that have ended included."""
     # The clock of another process: include/linux/posix-timers_types.h, MAKE_PROCESS_CPUCLOCK
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def first_thread(pid):
+    """The letter of its state (proc_pid_stat(5)) and its CPU seconds (Documentation/scheduler/sched-stats.rst)."""
+    with open("/proc/%d/stat" % pid, "rb") as stat, open("/proc/%d/schedstat" % pid) as schedstat:
+        return stat.read().rpartition(b")")[2].split()[0].decode(), int(schedstat.read().split()[0]) * 1e-9
 
 
 def stolen_seconds():

@@ -75,3 +75,22 @@ def test_exec_churn_leaves_nothing_behind(native, any_python, target, tmp_path):
         result = recording.stop()
     assert result.status == 0 and len(gone) >= 15, result
     assert not any(os.path.exists("/proc/%d" % pid) for pid in gone)
+
+
+@pytest.mark.parametrize("written", [8, 16], ids=["start", "start-and-memory"])
+def test_two_cpus_meet_a_process_at_once(written, any_python, target, tmp_path):
+    """What one has begun to write of it, its start, its memory, then who it is, the other one completes rather than passing it over."""
+    program = target(any_python, "ready()\nhear()\nwhile True: sum(range(300))\n")
+    with harness.Recording("-p", program.pid, "-r", 500, "--json", output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        procs = maps_of(recording.pid)["procs"]
+        key = ["0x%02x" % byte for byte in program.pid.to_bytes(4, "little")]
+        entry = bpftool("map", "lookup", "id", procs, "key", *key)
+        assert set(entry["value"][:24]) == {"0x00"}, entry  # it sleeps: nobody has met it
+        entry["value"][:written] = ["0x01"] * written
+        subprocess.run(["bpftool", "map", "update", "id", str(procs), "key", *key, "value", *entry["value"]], check=True)
+        program.say("go")
+        harness.wait_busy(program.pid, 0.3)
+        result = recording.stop()
+    assert result.status == 0 and result.accounts["processes"] == 1, result
+    assert harness.complete(result.stacks) == result.samples > 100, result

@@ -11,11 +11,11 @@ SPIN = "ready()\nwhile True:\n    sum(range(300))\n"
 
 
 def sampled(*options, busy, output):
-    """The pids of a recording that lasts until each of `busy` has used some CPU time."""
+    """The pids of a recording that lasts until each of `busy`, which are pids, has used some CPU time."""
     with harness.Recording(*options, "-r", 500, output=output) as recording:
         recording.sampling()
-        for program in busy:
-            harness.wait_busy(program.pid, 0.1)
+        for pid in busy:
+            harness.wait_busy(pid, 0.1)
         result = recording.stop()
     if result.status == 3:
         return set()
@@ -27,15 +27,15 @@ def test_by_command_name(any_python, target, tmp_path):
     name = "comm-%d" % (os.getpid() % 100000)
     named = target(any_python, "with open('/proc/self/comm', 'w') as f:\n    f.write(%r)\n" % name + SPIN)
     other = target(any_python, SPIN)
-    assert sampled("--comm", name, busy=[named, other], output=tmp_path / "a.raw") == {named.pid}
-    assert sampled("--comm", name[:-1], busy=[named], output=tmp_path / "b.raw") == set()
+    assert sampled("--comm", name, busy=[named.pid, other.pid], output=tmp_path / "a.raw") == {named.pid}
+    assert sampled("--comm", name[:-1], busy=[named.pid], output=tmp_path / "b.raw") == set()
 
 
 def test_by_user(any_python, target, tmp_path):
     mine = target(any_python, SPIN)
     theirs = target(any_python, "import os\nos.setgroups([])\nos.setgid(65534)\nos.setuid(65534)\n" + SPIN)
     for user in "nobody", "65534":
-        pids = sampled("--user", user, busy=[mine, theirs], output=tmp_path / ("%s.raw" % user))
+        pids = sampled("--user", user, busy=[mine.pid, theirs.pid], output=tmp_path / ("%s.raw" % user))
         assert theirs.pid in pids and mine.pid not in pids
 
 
@@ -109,11 +109,15 @@ PERSON = """
 import os
 name, uid, has_child = _sys.argv[1], int(_sys.argv[2]), _sys.argv[3] == "True"
 with open("/proc/self/comm", "w") as f: f.write(name)
+told, tell = os.pipe()
 child = os.fork() if has_child else None
 if uid:
     os.setgroups([])
     os.setresuid(uid, uid, uid)
-if child != 0:
+if child == 0:
+    os.write(tell, b"1")
+else:
+    if child: os.read(told, 1)
     ready()
     say(child)
 while True: sum(range(300))
@@ -140,7 +144,7 @@ def test_filters_together(any_python, target, cgroup, tmp_path):
             ([*inside, "--user", "nobody"], {c.pid, child}),
             ([*inside, "-p", "%d,%d" % (a.pid, b.pid)], {a.pid}),
             ([*inside, "-p", c.pid, "-s", "--comm", red], set()))):
-        found = sampled("--per-process", *options, busy=[a, b, c], output=tmp_path / ("%d.raw" % number))
+        found = sampled("--per-process", *options, busy=[a.pid, b.pid, c.pid, child], output=tmp_path / ("%d.raw" % number))
         assert found == expected, (options, found, {"a": a.pid, "b": b.pid, "c": c.pid, "child": child})
 
 
@@ -149,7 +153,7 @@ def test_each_of_several_targets(any_python, target, several, tmp_path):
     """Few are part of the program's code, many are looked up."""
     wanted, other = [target(any_python, SPIN) for _ in range(several)], target(any_python, SPIN)
     pids = ",".join(str(each.pid) for each in wanted)
-    found = sampled("--per-process", "-p", pids, busy=wanted + [other], output=tmp_path / "out.raw")
+    found = sampled("--per-process", "-p", pids, busy=[each.pid for each in [*wanted, other]], output=tmp_path / "out.raw")
     assert found == {each.pid for each in wanted}
 
 

@@ -35,16 +35,20 @@ def test_short_processes_are_named(python, tmp_path):
 
 
 CROWD = """
-import os, time
+import os
+told, tell = os.pipe()
 children = []
 for i in range(int(_sys.argv[1])):
     pid = os.fork()
     if not pid:
         def spin():
+            os.write(tell, b"1")
             while True:
                 sum(range(500))
         spin()
     children.append(pid)
+for _ in children:  # among so many, the last ones run late
+    os.read(told, 1)
 ready()
 hear()
 for pid in children:
@@ -59,7 +63,8 @@ def test_nothing_is_lost_of_many_busy_processes(any_python, target, tmp_path):
     assert result.status == 0, result
     assert result.accounts["samples"]["lost"] == 0 and result.accounts["samples"]["truncated"] == 0, result
     assert result.accounts["processes"] >= 40, result
-    assert all("spin" in harness.names(stack) for stack, _ in result.stacks), result.stacks[:5]
+    elsewhere = [stack for stack, _ in result.stacks if "spin" not in harness.names(stack)]
+    assert not elsewhere, elsewhere[:2]
 
 
 SPAWN = """

@@ -61,12 +61,15 @@ def test_deeper_recursion_has_a_marker_where_frames_are_missing(python, target, 
 
 
 NATIVE = """
-import hashlib, threading, zlib
+import hashlib, os, threading, zlib
 data = bytes(range(256)) * 16384
+told, tell = os.pipe()
 def hashing():
+    os.write(tell, b"1")
     while True:
         hashlib.sha256(data).digest()  # hash
 def packing():
+    os.write(tell, b"1")
     while True:
         zlib.compress(data, 6)  # pack
 def both(n):
@@ -75,14 +78,19 @@ def both(n):
         hashlib.md5(data)
 threading.Thread(target=hashing, daemon=True).start()
 threading.Thread(target=packing, daemon=True).start()
+os.read(told, 1)
+os.read(told, 1)
 ready()
 both(1)
 """
 
 
-def test_a_thread_without_the_gil_keeps_its_stack(python, target, record):
+def test_a_thread_without_the_gil_keeps_its_stack(python, target, tmp_path):
     program = target(python, NATIVE)
-    result = record("-p", program.pid, "-r", 1000, "-d", 1, "-t")
+    with harness.Recording("-p", program.pid, "-r", 1000, "-t", output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        harness.wait_busy(program.pid, 1)
+        result = recording.stop()
     assert result.status == 0, result
     by_leaf = {}
     for stack, count in result.stacks:

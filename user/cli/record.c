@@ -375,9 +375,11 @@ static int finish(struct run *r, struct err *e)
 			       r->files, r->unsaved.written);
 	}
 	err = err ?: err_json;
-	if (!err && !r->written)
+	if (!err && !r->written && !whole.taken)
 		return err__set(e, -ENODATA,
 				"no sample was taken: the processes were idle or ran no Python; nothing written");
+	if (!err && !r->written)
+		err = err__set(e, -ENODATA, "all samples were lost; nothing written");
 	if (!r->opts.quiet && !err && profile__accounts(r->profile)->written)
 		err = accounts__print_hottest(r->profile, stderr) ? err__errno(e, -ENOMEM, "summing up") : 0;
 	if (r->opts.verbose)
