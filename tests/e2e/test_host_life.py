@@ -74,6 +74,46 @@ def test_a_child_that_python_does_not_know_of(busy, python, target, tmp_path):
         assert hits == samples > 200, result
 
 
+# Forks all the time until it is told that it is enough; then the children work, each for a while.
+FORKING = """
+import os, select, sys, time
+def work():
+    end = time.process_time() + 0.01
+    while time.process_time() < end: pass
+wait, go = os.pipe()
+children = []
+ready()
+hear()
+while not select.select([sys.stdin], [], [], 0.004)[0]:
+    if len(children) == 300: continue
+    pid = os.fork()
+    if not pid:
+        os.close(go)
+        os.read(wait, 1)
+        work()
+        os._exit(0)
+    children.append(pid)
+os.close(go)
+for pid in children: os.waitpid(pid, 0)
+say(*children)
+hear()
+"""
+
+
+def test_children_that_are_born_while_it_begins(any_python, target, tmp_path):
+    """The search for who is there already misses none of them, whether it has come to their parent by then or not."""
+    program = target(any_python, FORKING)
+    program.say("begin")
+    with harness.Recording("--all-python", "-r", 2000, output=tmp_path / "out.raw") as recording:
+        recording.sampling()
+        program.say("enough")
+        children = {int(word) for word in program.hear().split()}
+        result = recording.stop()
+    assert result.status == 0 and len(children) > 10, (children, result)
+    missed = {pid for pid in children if not of(result, pid)}
+    assert not missed, (len(missed), len(children))
+
+
 def test_daemons_are_followed(any_python, tmp_path):
     """Two forks and setsid, parents gone: still a descendant."""
     code = ("import os, time\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"

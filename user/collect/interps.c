@@ -17,6 +17,7 @@
 #include "collect/pyproc.h"
 
 #define MAX_NOTICES   1000
+#define MAX_SCANS     4
 #define MAX_ASKED     4096
 #define MAX_UNCHECKED 256
 #define REFRESH_NS    90000000 /* every time that is looked, and no more often while samples come in crowds */
@@ -211,11 +212,30 @@ static int publish(struct interps *x, const struct pyproc *p)
 	return err;
 }
 
+/* Publishes those that the kernel does not know; `again`: only these. *fresh of them there were. How many run Python, or -errno. */
+static int scan(struct interps *x, bool again, int *fresh, struct err *e)
+{
+	struct pyproc_scan all;
+	struct pyproc p;
+	int err = pyproc_scan__open(&all, x->files, e), found = 0;
+
+	*fresh = 0;
+	if (err)
+		return err;
+	while ((err = pyproc_scan__next(&all, &p)) > 0) {
+		bool known = is_found(x, &p);
+
+		found += (again && known) || !publish(x, &p);
+		*fresh += !known && is_found(x, &p);
+	}
+	pyproc_scan__close(&all);
+	return err < 0 ? err : found;
+}
+
 int interps__scan(struct interps *x, uint32_t pid, struct err *e)
 {
-	struct pyproc_scan scan;
 	struct pyproc p;
-	int err, found = 0;
+	int err, fresh;
 
 	if (pid) {
 		err = pyproc__find(x->files, (pid_t)pid, &p, e);
@@ -223,13 +243,11 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e)
 			err = publish(x, &p) ?: 1;
 		return err;
 	}
-	err = pyproc_scan__open(&scan, x->files, e);
-	if (err)
-		return err;
-	while ((err = pyproc_scan__next(&scan, &p)) > 0)
-		found += !publish(x, &p);
-	pyproc_scan__close(&scan);
-	return err < 0 ? err : found;
+	err = scan(x, false, &fresh, e);
+	/* a child that was born before the kernel knew its parent may have come too late for that look at /proc */
+	for (int i = 1; err >= 0 && fresh && i < MAX_SCANS; i++)
+		err = scan(x, true, &fresh, e);
+	return err;
 }
 
 int interps__publish_native(struct interps *x, uint32_t pid)
