@@ -60,14 +60,14 @@ static __always_inline void emit__sample(struct scratch *s, __u64 time, __u64 st
 	*(volatile __u64 *)&s->shared.head = head + 1;
 }
 
-/* The first sample of a thread within an epoch tells its name (which may change while it runs). */
+/* The first sample of a thread within an epoch tells its name (which may change while it runs), once its process is introduced. */
 static __always_inline void emit__thread(struct scratch *s, __u64 id)
 {
 	struct rec_thread r = {.type = REC_THREAD, .pid = id >> 32, .identity = s->identity, .tid = (__u32)id};
 	__u64 want, *seen;
 	__u32 index;
 
-	if (s->last_thread == id && s->last_epoch == epoch)
+	if ((s->last_thread == id && s->last_epoch == epoch) || !(s->known.flags & PROC_INTRODUCED))
 		return;
 	s->last_thread = id;
 	s->last_epoch = epoch;

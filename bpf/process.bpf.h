@@ -335,7 +335,8 @@ static __always_inline int proc__introduce(struct scratch *s, struct proc_info *
 		s->unannounced = cfg_wakeup_bytes;
 	if (emit__record(s, r, sizeof(*r) + len))
 		return -EAGAIN;
-	if (!len && start && !(p->flags & PROC_NAMELESS))
+	/* a thread that ends has no memory any more, its process may: another thread is to tell */
+	if (!len && (!start || !(p->flags & PROC_NAMELESS)))
 		p->flags |= PROC_NAMELESS;
 	else
 		p->flags &= ~PROC_NAMELESS;
@@ -361,6 +362,7 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 	__u32 pid = task->pid;
 	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
 	__u64 start_time;
+	__s64 found;
 
 	if (!p || p->state == PROC_UNWANTED)
 		return proc__pass_over(s, task, now);
@@ -374,7 +376,7 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 	/* of an earlier process with this pid, or of the program before exec; a process that ends has no mm any more */
 	if (start_time != p->start_time || (task->mm && task->mm != p->mm))
 		return proc__pass_over(s, task, now);
-	if (p->state == PROC_PENDING && proc__resolve(p))
+	if (p->state == PROC_PENDING && task->mm && proc__resolve(p)) /* which asks the memory for its start_code */
 		p->state = PROC_NEW;
 	if (p->state == PROC_NEW)
 		p->state = proc__decide(pid) ? PROC_WANTED : PROC_UNWANTED;
@@ -383,7 +385,11 @@ static __always_inline bool proc__meet(struct scratch *s, const struct task_view
 		return proc__pass_over(s, task, now);
 	if (p->flags & PROC_LINKED)
 		library__find(s, p, cpu);
+	found = *(volatile __s64 *)&p->slot[0]; /* the last one that is written */
+	barrier();
 	s->known = *p;
+	if (s->known.slot[0] != found)
+		s->known.slot[0] = 0; /* another CPU has found it out in the middle: once more, then */
 	/* ask again; the copy tells, for another CPU may have found out since */
 	s->known_pid = s->known.state == PROC_PENDING || s->known.flags & PROC_LINKED ? 0 : pid;
 	s->known_generation = now;
@@ -409,13 +415,15 @@ static __always_inline void proc__remember(struct scratch *s)
 	__u32 pid = s->pid;
 	struct proc_info *p = bpf_map_lookup_elem(&procs, &pid);
 
-	if (!p || p->start_time != s->known.start_time || p->mm != s->known.mm)
+	if (!p || p->start_time != s->known.start_time || p->mm != s->known.mm || p->runtime != s->known.runtime)
 		return;
+	s->known.flags |= p->flags & (PROC_INTRODUCED | PROC_TSS_LEVEL2 | PROC_UNCHECKED | PROC_STATES); /* by other CPUs */
 	p->flags = s->known.flags;
-	if (p->runtime == s->known.runtime && p->state == PROC_WANTED) {
+	if (s->known.slot[0] && p->state == PROC_WANTED) {
 		p->source = s->known.source;
-		p->slot[0] = s->known.slot[0];
 		p->slot[1] = s->known.slot[1];
+		barrier(); /* whoever has slot[0] has the others */
+		p->slot[0] = s->known.slot[0];
 	}
 }
 

@@ -229,8 +229,11 @@ static __always_inline __u64 stack__intern(struct scratch *s, struct proc_info *
 	bool rest = cfg_native && rest__is_wanted(s);
 	int err;
 
-	if (!seen)
+	/* user space could not tell what comes before the introduction, and it would never be told again */
+	if (!seen || !(p->flags & PROC_INTRODUCED)) {
+		s->outcome = PYBPF_STACK_MISSING;
 		return 0;
+	}
 	if (*seen == want && !rest) {
 		if (proc__is_volatile(p) ? stack__is_fully_valid(s, cpu) : stack__is_valid(s))
 			return hash;

@@ -276,6 +276,11 @@ bool kernel__is_target(struct kernel *k, uint32_t pid)
 	return !bpf_map_lookup_elem(bpf_map__fd(k->skel->maps.pids), &pid, &one);
 }
 
+static void layouts_changed(struct kernel *k)
+{
+	__atomic_fetch_add(&k->skel->bss->layouts_void, 1, __ATOMIC_RELEASE);
+}
+
 int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_t *index)
 {
 	struct py_layout unproven = *layout;
@@ -285,16 +290,18 @@ int kernel__add_layout(struct kernel *k, const struct py_layout *layout, uint32_
 		return -ENOSPC;
 	unproven.flags |= PY_LAYOUT_UNPROVEN;
 	err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.layouts), &k->layout_count, &unproven, BPF_ANY);
-	if (!err)
-		*index = k->layout_count++;
-	return err;
+	if (err)
+		return err;
+	layouts_changed(k); /* processes that nothing can read name the first one, also while there is none */
+	*index = k->layout_count++;
+	return 0;
 }
 
 int kernel__prove_layout(struct kernel *k, const struct py_layout *layout, uint32_t index)
 {
 	int err = bpf_map_update_elem(bpf_map__fd(k->skel->maps.layouts), &index, layout, BPF_ANY);
 
-	__atomic_fetch_add(&k->skel->bss->layouts_void, 1, __ATOMIC_RELEASE);
+	layouts_changed(k);
 	return err;
 }
 
