@@ -307,11 +307,11 @@ static __always_inline int sample__python(struct scratch *s, const __u64 *regs, 
 
 /*
  * Whether the tick fell into the few ns in which the frames can't be told (walk__is_torn) and is to be put off. Where that
- * seems to last, as with greenlets, which move C stacks about, frames are taken as they are from then on.
+ * seems to last, as with greenlets, which move C stacks about, frames that do not close are taken as they are from then on.
  */
 static __always_inline bool sample__is_early(struct scratch *s, struct proc_info *p, int outcome, __u32 cpu)
 {
-	if (p->flags & PROC_UNCHECKED || !walk__is_torn(s, outcome, cpu)) {
+	if (!walk__is_torn(s, outcome, cpu, p->flags & PROC_UNCHECKED)) {
 		s->retries = 0;
 		return false;
 	}

@@ -259,8 +259,8 @@ __noinline int walk_is_linked(__u32 cpu)
 			return at + 8ull * (sizes.stack + sizes.locals + FRAME_SPECIALS) == newest;
 		}
 		at = *(const __u64 *)(frame + (s->lay.frame_previous & 0x78));
-		if (!at)
-			return 1;
+		if (!at) /* a thread's first frame is its evaluator's entry (3.11), or called from one (3.12) */
+			return i || (s->lay.frame_entry && frame[s->lay.frame_entry & 0x7f]);
 	}
 	return 0;
 }
@@ -273,12 +273,12 @@ static __always_inline bool walk__is_new(const struct scratch *s)
 
 /*
  * Whether the walk fell into the few ns in which the frames can't be told, because the evaluator is linking or unlinking one
- * right now.
+ * right now. may_be_open: those of greenlets do not close (PROC_UNCHECKED).
  */
-static __always_inline bool walk__is_torn(struct scratch *s, int outcome, __u32 cpu)
+static __always_inline bool walk__is_torn(struct scratch *s, int outcome, __u32 cpu, bool may_be_open)
 {
 	/* of frames that go on beyond the limit the end has not been seen */
-	if (outcome != PYBPF_DEPTH_LIMIT && (s->open || (s->linked && (s->unmet || s->met != s->outer))))
+	if (!may_be_open && outcome != PYBPF_DEPTH_LIMIT && (s->open || (s->linked && (s->unmet || s->met != s->outer))))
 		return true;
 	return s->count && s->lay.flags & PY_LAYOUT_CFRAME && walk__is_new(s) && !walk_is_linked(cpu);
 }

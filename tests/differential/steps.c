@@ -83,7 +83,7 @@ static int step_through(pid_t pid, long steps, struct proc_info *info)
 		if (ptrace(PTRACE_GETREGS, pid, NULL, &regs))
 			return fail("registers", strerror(errno));
 		outcome = walk(s, info, regs.fs_base, regs.rsp);
-		number = number_of(&known, s, outcome, walk__is_torn(s, outcome, 0));
+		number = number_of(&known, s, outcome, walk__is_torn(s, outcome, 0, false));
 		if (number != last) {
 			if (same)
 				printf("run %" PRIu64 " %ld %" PRIx64 "\n", last, same, pc);

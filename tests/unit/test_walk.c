@@ -275,11 +275,16 @@ static void put_entry(uint64_t at, uint64_t previous)
 		put_frame(at, 0xbad0, previous, 0, OWNER_ENTRY);
 }
 
-static void expect_torn(bool torn)
+static void expect_torn_of(bool may_be_open, bool torn)
 {
 	int outcome = walk();
 
-	assert_int_equal(walk__is_torn(scratch__of(0), outcome, 0), torn);
+	assert_int_equal(walk__is_torn(scratch__of(0), outcome, 0, may_be_open), torn);
+}
+
+static void expect_torn(bool torn)
+{
+	expect_torn_of(false, torn);
 }
 
 /*
@@ -345,6 +350,7 @@ static void test_an_evaluator_that_begins(void **state)
 		else
 			image__write(&memory, CFRAME + 112 + lay.frame_owner, &(unsigned char){0}, 1);
 		expect_torn(true);
+		expect_torn_of(true, false);
 		two_evaluators(minor); /* frames in a ring */
 		image__write_u64(&memory, outermost + lay.frame_previous, middle);
 		image__write_u64(&memory, CFRAME + 0x500 + lay.cframe_frame, HEAP);
@@ -362,11 +368,19 @@ static void test_a_call_that_begins(void **state)
 		two_evaluators(minor); /* there is a frame between the two */
 		put_code(CODE(1), 5);
 		expect_torn(true);
+		expect_torn_of(true, true);
 		image__write_u64(&memory, newest + lay.frame_instr, CODE(0) + lay.code_bytecode); /* it has begun */
 		expect_torn(false);
 		two_evaluators(minor); /* it leaves the middle out */
 		image__write_u64(&memory, newest + lay.frame_previous, outermost);
 		expect_torn(true);
+		two_evaluators(minor); /* it is the first one, as one that lay there was */
+		image__write_u64(&memory, newest + lay.frame_previous, 0);
+		expect_torn_of(true, true);
+		if (lay.frame_entry) {
+			image__write(&memory, newest + lay.frame_entry, &(unsigned char){1}, 1);
+			expect_torn_of(true, false);
+		}
 		two_evaluators(minor); /* where that has called from goes round in a circle by now, or on and on */
 		put_frame(HEAP, CODE(3), newest, CODE(3) + lay.code_bytecode + 8, OWNER_THREAD);
 		image__write_u64(&memory, newest + lay.frame_previous, HEAP);
