@@ -118,11 +118,13 @@ def work():
     x25519.X25519PrivateKey.generate().exchange(x25519.X25519PrivateKey.generate().public_key())
 """),
 }
+# Ends at once: pyarrow's own end is an abort in 3 of 100 runs, whether it is recorded or not.
 LOOP = """
-import sys, time
+import os, sys, time
 end = time.monotonic() + float(sys.argv[1])
 while time.monotonic() < end:
     work()
+os._exit(0)
 """
 
 
