@@ -110,7 +110,6 @@ EVALUATORS = re.compile(r"_PyEval_EvalFrameDefault|_TAIL_CALL_|_PyEval_EvalFrame
 
 
 MISMATCH = "[truncated: native_mismatch]"
-FRAME_FAULT = "[truncated: frame_fault]"  # a greenlet's entry frame is on the C stack, which is copied while it is switched (3.12)
 EXITING = "[exiting]"
 
 
@@ -209,13 +208,6 @@ class Judge:
             return "has C in between"
         return None
 
-    def _part_fault(self, functions):
-        """Of the inner part of a path: what has called it is not known."""
-        ways = tuple(name[8:] for name in functions if name.startswith("through_"))
-        leaf = next((name for name in functions if name.startswith("burn_")), None)
-        paths = [self.paths[int(leaf[5:])][-1]] if leaf else self.prefixes
-        return None if any(path[len(path) - len(ways):] == ways for path in paths) else "has taken %s at the end" % (ways,)
-
     def _path_fault(self, functions):
         ways = tuple(name[8:] for name in functions if name.startswith("through_"))
         leaf = next((name for name in functions if name.startswith("burn_")), None)
@@ -251,13 +243,11 @@ class Judge:
             return "has the evaluator in it"
         if not steps:
             return None if self._is_end(stack) else "no Python"
-        part = FRAME_FAULT in before
-        wrong = None if part else self._root_fault(before, steps[0][0], cut)
+        wrong = self._root_fault(before, steps[0][0], cut)
         if wrong:
             return wrong
         for i, ((caller, gap), (callee, _)) in enumerate(zip(steps, steps[1:]), 2):
             wrong = self._step_fault(caller, gap, callee, i == len(steps), cut)
             if wrong:
                 return "%s %s" % (caller, wrong)
-        names = [name for name, _ in steps]
-        return self._part_fault(names) if part else self._path_fault(names)
+        return self._path_fault([name for name, _ in steps])

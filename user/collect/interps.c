@@ -191,6 +191,7 @@ static bool is_found(struct interps *x, const struct pyproc *p)
 	       (now.runtime && !(now.flags & (PROC_UNSUPPORTED | PROC_LINKED | PROC_NATIVE_ONLY)));
 }
 
+/* Tells the kernel of a process, unless it has found the interpreter by itself. 1 if it was told, 0 if it knew, or -errno. */
 static int publish(struct interps *x, const struct pyproc *p)
 {
 	struct proc_info info;
@@ -209,7 +210,7 @@ static int publish(struct interps *x, const struct pyproc *p)
 	err = kernel__publish_process(x->kernel, (uint32_t)p->pid, &info, false);
 	if (!err && kill(p->pid, 0) && errno == ESRCH) /* it was too late: the kernel will not forget it by itself */
 		kernel__forget_process(x->kernel, (uint32_t)p->pid);
-	return err;
+	return err ? err : 1;
 }
 
 /* Publishes those that the kernel does not know; `again`: only these. *fresh of them there were. How many run Python, or -errno. */
@@ -223,10 +224,10 @@ static int scan(struct interps *x, bool again, int *fresh, struct err *e)
 	if (err)
 		return err;
 	while ((err = pyproc_scan__next(&all, &p)) > 0) {
-		bool known = is_found(x, &p);
+		int told = again && is_found(x, &p) ? 0 : publish(x, &p);
 
-		found += (again && known) || !publish(x, &p);
-		*fresh += !known && is_found(x, &p);
+		found += told >= 0;
+		*fresh += told > 0;
 	}
 	pyproc_scan__close(&all);
 	return err < 0 ? err : found;
@@ -239,9 +240,10 @@ int interps__scan(struct interps *x, uint32_t pid, struct err *e)
 
 	if (pid) {
 		err = pyproc__find(x->files, (pid_t)pid, &p, e);
-		if (err > 0)
-			err = publish(x, &p) ?: 1;
-		return err;
+		if (err <= 0)
+			return err;
+		err = publish(x, &p);
+		return err < 0 ? err : 1;
 	}
 	err = scan(x, false, &fresh, e);
 	/* a child that was born before the kernel knew its parent may have come too late for that look at /proc */
